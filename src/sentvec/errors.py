@@ -1,0 +1,89 @@
+"""Everything sentvec raises on purpose: wrong input in, one clear error out.
+
+::
+
+    SentvecError
+    ├── MissingExtra              an optional package is not installed
+    ├── InvalidInput              an argument or a text cannot be used
+    ├── NonFiniteOutput           a vector holds NaN or infinity
+    ├── ModelError
+    │   ├── ModelNotFound         no folder, cache entry, package or Hub repository of that name
+    │   ├── ConfigError           a configuration file is absent, unreadable or asks for what is not supported
+    │   │   ├── UnknownModelType
+    │   │   └── UnknownPooling
+    │   ├── TokenizerError        tokeniser files are absent, broken or do not fit the model
+    │   └── WeightsError          weights are absent, corrupt, unsafe or do not fit the configuration
+    └── CollectionError
+        ├── CollectionNotFound    no collection in that folder
+        ├── CollectionCorrupt     the collection's files are damaged
+        ├── CollectionBusy        another process is writing
+        └── ModelMismatch         the collection was built with another model
+
+A message names the value, what is accepted, and the next step.
+"""
+
+from __future__ import annotations
+
+
+class SentvecError(Exception):
+    """Base of every error that sentvec raises on purpose."""
+
+
+class MissingExtra(SentvecError):
+    """An optional package is not installed; the message is the pip command that installs it."""
+
+
+class InvalidInput(SentvecError):
+    """An argument or a text cannot be used as it is."""
+
+
+class NonFiniteOutput(SentvecError):
+    """A vector holds NaN or infinity; the message names the text's position."""
+
+
+class ModelError(SentvecError):
+    """A model cannot be found, read or run."""
+
+
+class ModelNotFound(ModelError):
+    """No folder, cache entry, installed package or Hub repository has this name."""
+
+
+class ConfigError(ModelError):
+    """A configuration file is absent, unreadable, or asks for something not supported."""
+
+
+class UnknownModelType(ConfigError):
+    """`model_type` in config.json names an architecture that sentvec does not have."""
+
+
+class UnknownPooling(ConfigError):
+    """A pooling name is not known."""
+
+
+class TokenizerError(ModelError):
+    """Tokeniser files are absent, broken, or do not fit the model."""
+
+
+class WeightsError(ModelError):
+    """Weights are absent, corrupt, unsafe to read, or do not fit the configuration."""
+
+
+class CollectionError(SentvecError):
+    """A collection cannot be opened, read or written."""
+
+
+class CollectionNotFound(CollectionError):
+    """There is no collection in that folder."""
+
+
+class CollectionCorrupt(CollectionError):
+    """The collection's files are damaged."""
+
+
+class CollectionBusy(CollectionError):
+    """Another process is writing to the collection."""
+
+
+class ModelMismatch(CollectionError):
+    """The collection was built with another model than the one given."""
