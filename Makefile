@@ -1,0 +1,54 @@
+# The verbs of this project. `make help` lists them; each one prepares .venv by itself when it has to.
+PYTHON ?= python3
+ARGS ?=
+
+# A question may hold $, quotes and backticks. $(value) takes it as typed, so that make expands nothing in it,
+# and tools/search.sh reads it from the environment, so that no shell does.
+override DIR := $(value DIR)
+override Q := $(value Q)
+export DIR Q PYTHON
+
+# Models come from folders, caches and installed packages; nothing below asks the network for one.
+export HF_HUB_OFFLINE := 1
+
+.PHONY: help demo search test lint format types imports check docs install clean
+.DEFAULT_GOAL := help
+
+help: ## list the verbs
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while read -r verb what; do printf '  make %-9s %s\n' "$$verb" "$$what"; done
+
+demo: ## index this project's pages and answer three questions
+	@sh tools/venv.sh search
+	@sh tools/demo.sh
+
+search: ## search your own files: make search DIR=path Q="question"
+	@sh tools/search.sh
+
+install: ## create .venv with everything that tests and CI need
+	@sh tools/venv.sh dev
+
+test: install ## run all tests (make test ARGS="-k pooling" for some)
+	.venv/bin/python -m pytest $(ARGS)
+
+lint: install ## ruff: rules, and formatting
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+format: install ## let ruff mend what it can
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+types: install ## mypy --strict on src
+	.venv/bin/mypy --strict src
+
+imports: install ## the table of who may import whom, enforced
+	.venv/bin/python -m pytest -q tests/contracts/test_import_table.py
+
+check: lint types test ## all that CI runs
+
+docs: install ## write docs/cli.md again from the command line's own help
+	.venv/bin/python tools/cli_docs.py
+
+clean: ## remove .venv, the demo's collections and caches
+	rm -rf .venv .demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests tools examples -name __pycache__ -type d -prune -exec rm -rf {} +
