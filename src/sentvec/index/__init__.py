@@ -1,0 +1,1 @@
+"""Vectors -> the nearest ids; knows nothing of text or models."""
