@@ -54,9 +54,7 @@ def imports_of(file: Path, src: Path) -> Iterator[Import]:
             for alias in node.names:
                 yield Import(module, f"{base}.{alias.name}", node.lineno)
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            function = (
-                node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            )
+            function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if function in BY_NAME and isinstance(node.args[0].value, str):
                 yield Import(module, node.args[0].value, node.lineno)
 

@@ -92,6 +92,4 @@ def test_a_cycle_inside_a_room_is_seen(tmp_path: Path) -> None:
 
 def test_the_table_in_the_docs_is_the_only_one(root: Path) -> None:
     pages = [*root.glob("*.md"), *root.glob("docs/*.md")]
-    assert [page.name for page in pages if FENCE.search(page.read_text(encoding="utf-8"))] == [
-        "architecture.md"
-    ]
+    assert [page.name for page in pages if FENCE.search(page.read_text(encoding="utf-8"))] == ["architecture.md"]

@@ -22,9 +22,7 @@ except SystemExit as stop:
 
 def loaded_by(code: str) -> str:
     """Run code in a fresh Python and return its last line: which heavy libraries it brought in."""
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{REPORT}"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{REPORT}"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
 
@@ -33,9 +31,7 @@ def test_import_brings_in_nothing_heavy() -> None:
     assert loaded_by("import sentvec; sentvec.__version__; dir(sentvec)") == "LOADED []"
 
 
-@pytest.mark.parametrize(
-    "args", [["--help"], ["--version"], ["encode", "--help"], ["search", "--help"]], ids=" ".join
-)
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["encode", "--help"], ["search", "--help"]], ids=" ".join)
 def test_help_brings_in_nothing_heavy(args: list[str]) -> None:
     assert loaded_by(HELP.format(args=args)) == "LOADED []"
 
