@@ -1,0 +1,1 @@
+"""Collections: texts, files and queries -> ranked passages."""

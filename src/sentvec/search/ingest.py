@@ -1,0 +1,202 @@
+"""Bring files into a collection: their passages in, one commit per file or group of small files out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sentvec.errors import InvalidInput
+from sentvec.progress import Advance, track
+from sentvec.search.readers import read
+from sentvec.search.store import Store
+from sentvec.search.tables import Reading
+from sentvec.search.types import FileState, IndexReport, Row, TextEncoder, text_digest
+from sentvec.search.walk import Found
+from sentvec.text.chunking import passages
+
+GROUP = 512  # passages of small files that are encoded, and committed, together
+RECENT_NS = 2_000_000_000  # a file written this shortly before it was read may have changed since, unseen
+NAMED_BAD_RECORDS = 100  # of one file; the rest are counted in the last one's reason
+
+Vectors = Callable[[Sequence[Row], Advance], tuple[Mapping[str, bytes], int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A file that has been read and cut, and waits to be encoded and committed."""
+
+    state: FileState
+    rows: tuple[Row, ...]
+
+
+def index_files(
+    found: Found, store: Store, model: TextEncoder, vectors: Vectors, *, prune: bool, progress: bool | None
+) -> IndexReport:
+    """Read, cut, encode and store all files that have changed.
+
+    Each file is committed whole, so that a process that is killed loses only files not yet committed.
+
+    Args:
+        found: the files.
+        store: where to write.
+        model: gives the tokens by which files are cut.
+        vectors: (rows, advance) -> digest -> vector of each of them, and how many went through the model.
+        prune: also delete files of the given folders that are gone.
+        progress: as in `sentvec.progress.track`.
+    """
+    report = IndexReport(files=len(found.files), skipped=found.unreadable, ignored=found.ignored)
+    waiting: list[_Pending] = []
+    with track("Indexing (bytes)", sum(map(_size, found.files)), progress) as advance:
+        for path in found.files:
+            try:
+                pending, bad = _prepare(path, store, model)
+            except InvalidInput as error:
+                report = replace(report, skipped=(*report.skipped, (path, _reason(error, path, store))))
+                advance(_size(path))
+                continue
+            if pending is None:
+                report = replace(report, unchanged_files=report.unchanged_files + 1)
+                advance(_size(path))
+                continue
+            report = replace(report, bad_records=report.bad_records + bad)
+            waiting.append(pending)
+            if sum(len(one.rows) for one in waiting) >= GROUP:
+                report = _commit(waiting, store, vectors, advance, report)
+                waiting = []
+        report = _commit(waiting, store, vectors, advance, report)
+    return _pruned(found, store, report) if prune else report
+
+
+def _prepare(path: str, store: Store, model: TextEncoder) -> tuple[_Pending | None, tuple[tuple[str, int, str], ...]]:
+    """Read and cut a file, or return None where it is as it was.
+
+    Raises:
+        InvalidInput: it cannot be read; the message is the reason.
+    """
+    before = store.file(path)
+    read_ns = time.time_ns()
+    try:
+        status = Path(path).stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise InvalidInput("not a regular file")
+        same = before is not None and (before.size, before.mtime_ns) == (status.st_size, status.st_mtime_ns)
+        if same and before is not None and before.read_ns - before.mtime_ns > RECENT_NS:
+            return None, ()
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"cannot be read: {error.strerror}") from None
+    sha256 = hashlib.sha256(data).hexdigest()
+    state = FileState(path, status.st_size, status.st_mtime_ns, sha256, read_ns)
+    if before is not None and before.sha256 == sha256:
+        if before != state:
+            with store.writing():
+                store.touch(state)
+        return None, ()
+    reading = read(path, data)
+    rows = tuple(_rows(path, reading, model))
+    if not rows:
+        raise InvalidInput("empty")
+    return _Pending(state, rows), _named(path, reading.bad)
+
+
+def _rows(path: str, reading: Reading, model: TextEncoder) -> Iterator[Row]:
+    """Cut the records of a file into passages, each with an id that stays while its text stays."""
+    limit = model.max_seq_length - model.special_tokens
+    times: Counter[str] = Counter()
+    for record in reading.records:
+        metadata = json.dumps(dict(record.metadata), ensure_ascii=False)
+        for passage in passages(record.text, model.token_spans, limit):
+            key = text_digest(passage.text, model.fingerprint)
+            times[key] += 1
+            again = f"-{times[key]}" if times[key] > 1 else ""
+            line = passage.line if record.prose else record.line
+            end_line = passage.end_line if record.prose else record.line
+            yield Row(f"{path}#{key[:16]}{again}", passage.text, key, line, end_line, metadata)
+
+
+def _commit(
+    waiting: Sequence[_Pending], store: Store, vectors: Vectors, advance: Advance, report: IndexReport
+) -> IndexReport:
+    """Encode what is new in the waiting files, and commit them all at once."""
+    if not waiting:
+        return report
+    rows = [row for pending in waiting for row in pending.rows]
+    total, done, moved = sum(pending.state.size for pending in waiting), 0, 0
+
+    def encoded(passages_: int) -> None:
+        nonlocal done, moved
+        done += passages_
+        reached = total * done // len(rows)
+        advance(reached - moved)
+        moved = reached
+
+    found, fresh = vectors(rows, encoded)
+    added = unchanged = removed = 0
+    with store.writing():
+        for pending in waiting:
+            file = store.touch(pending.state)
+            removed += store.remove_of_file(file, [row.id for row in pending.rows])
+            new, there = store.put(pending.rows, found, file)
+            added += new
+            unchanged += there
+    advance(total - moved)
+    return replace(
+        report,
+        changed_files=report.changed_files + len(waiting),
+        added=report.added + added,
+        unchanged=report.unchanged + unchanged,
+        removed=report.removed + removed,
+        encoded=report.encoded + fresh,
+    )
+
+
+def _pruned(found: Found, store: Store, report: IndexReport) -> IndexReport:
+    """Delete what the collection holds of the given folders and is no longer in them.
+
+    Nothing is deleted under a folder that could not be listed: its files may all be there.
+    """
+    there = frozenset(found.files)
+    unseen = [path for path, _ in found.unreadable]
+    gone = [
+        path
+        for path in store.paths()
+        if path not in there
+        and any(_under(path, folder) for folder in found.folders)
+        and not any(_under(path, folder) for folder in unseen)
+    ]
+    if not gone:
+        return report
+    with store.writing():
+        removed = sum(store.forget_file(path) for path in gone)
+    return replace(report, removed_files=len(gone), removed=report.removed + removed)
+
+
+def _under(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _reason(error: InvalidInput, path: str, store: Store) -> str:
+    kept = "; what was indexed of it before is kept" if store.file(path) is not None else ""
+    return f"{error}{kept}"
+
+
+def _named(path: str, bad: Sequence[tuple[int, str]]) -> tuple[tuple[str, int, str], ...]:
+    named = [(path, line, reason) for line, reason in bad[:NAMED_BAD_RECORDS]]
+    if len(bad) > len(named):
+        _, line, reason = named[-1]
+        named[-1] = (path, line, f"{reason} (and {len(bad) - len(named)} more lines of this file)")
+    return tuple(named)
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,178 @@
+"""What a collection takes and gives back: a text encoder in; hits, entries and reports out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class TextEncoder(Protocol):
+    """What a collection needs of a model; `sentvec.Embedder` is one."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of all that a vector depends on: weights, tokeniser, pooling, lengths."""
+
+    @property
+    def name(self) -> str:
+        """The name or folder that the model can be loaded by again."""
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a vector."""
+
+    @property
+    def max_seq_length(self) -> int:
+        """The most tokens of a text, special tokens included."""
+
+    @property
+    def special_tokens(self) -> int:
+        """How many special tokens are added to a single text."""
+
+    def encode_query(self, texts: Sequence[str], *, progress: bool | None = None) -> NDArray[np.float32]:
+        """Return a vector (n, dim) for each question."""
+
+    def encode_document(self, texts: Sequence[str], *, progress: bool | None = None) -> NDArray[np.float32]:
+        """Return a vector (n, dim) for each passage."""
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Return the characters (start, end) of each token, without special tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is stored of one passage.
+
+    Attributes:
+        id: its id, unique in the collection.
+        text: its text.
+        source: the absolute path of its file, or None for a text that was given directly.
+        line: the line of the file on which it begins, counted from 1, or None.
+        end_line: the line on which it ends, or None.
+        metadata: the fields stored with it.
+    """
+
+    id: str
+    text: str
+    source: str | None
+    line: int | None
+    end_line: int | None
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One answer to a query: as `Entry`, with the cosine of the query's and the passage's vectors."""
+
+    id: str
+    score: float
+    text: str
+    source: str | None
+    line: int | None
+    end_line: int | None
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AddReport:
+    """What `Collection.add` did.
+
+    Attributes:
+        ids: the id of each text, in the order given.
+        added: ids that were not there before.
+        updated: ids that were there and have been replaced.
+        encoded: texts that went through the model.
+    """
+
+    ids: tuple[str, ...]
+    added: int
+    updated: int
+    encoded: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What `Collection.add_files` did. Numbers of passages, except where files are named.
+
+    Attributes:
+        files: files looked at that sentvec reads, skipped ones included.
+        changed_files: files whose passages were stored or updated.
+        unchanged_files: files that are as they were.
+        removed_files: files that are gone and were pruned.
+        added: passages that were not there before.
+        unchanged: passages that were there already.
+        removed: passages deleted.
+        encoded: passages that went through the model.
+        skipped: (path, reason) of each file or folder that could not be read. What the collection held of
+            it stays as it was.
+        bad_records: (path, line, reason) of records left out of a file that was otherwise read.
+        ignored: files in the given folders of types that sentvec does not read.
+    """
+
+    files: int = 0
+    changed_files: int = 0
+    unchanged_files: int = 0
+    removed_files: int = 0
+    added: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    encoded: int = 0
+    skipped: tuple[tuple[str, str], ...] = ()
+    bad_records: tuple[tuple[str, int, str], ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """The state of a collection.
+
+    Attributes:
+        path: its folder, absolute.
+        passages: how many passages it holds.
+        files: how many files they come from.
+        model: name of the model that made its vectors.
+        fingerprint: that model's fingerprint.
+        dim: numbers in a vector.
+        bytes: size of its files.
+    """
+
+    path: str
+    passages: int
+    files: int
+    model: str
+    fingerprint: str
+    dim: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One passage on its way into the store."""
+
+    id: str
+    text: str
+    digest: str
+    line: int | None = None
+    end_line: int | None = None
+    metadata: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """A file as it was when it was read: enough to see cheaply whether it has changed."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+    read_ns: int
+
+
+def text_digest(text: str, fingerprint: str) -> str:
+    """Return the hash under which a text's vector is known: of the text and the model."""
+    return hashlib.blake2b(f"{fingerprint}\0{text}".encode(), digest_size=16).hexdigest()

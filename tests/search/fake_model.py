@@ -1,0 +1,40 @@
+"""A model for tests: a text's vector is the sum of fixed random vectors of its words; no weights, no torch."""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+import numpy as np
+
+
+class FakeModel:
+    """Satisfies TextEncoder; `encoded` lists every document that went through it."""
+
+    def __init__(self, name="fake", dim=32, max_seq_length=32):
+        self.name = name
+        self.dim = dim
+        self.max_seq_length = max_seq_length
+        self.special_tokens = 2
+        self.fingerprint = f"{zlib.crc32(f'{name} {dim} {max_seq_length}'.encode()):08x}"
+        self.encoded = []
+
+    def token_spans(self, text):
+        return [m.span() for m in re.finditer(r"\w+|[^\w\s]", text)]
+
+    def encode_query(self, texts, *, progress=None):
+        return self._encode(texts)
+
+    def encode_document(self, texts, *, progress=None):
+        self.encoded += texts
+        return self._encode(texts)
+
+    def _encode(self, texts):
+        assert not isinstance(texts, str)
+        return np.array([self._vector(text) for text in texts], dtype=np.float32).reshape(-1, self.dim)
+
+    def _vector(self, text):
+        words = [text[a:b].lower() for a, b in self.token_spans(text)] or [""]
+        return sum(
+            np.random.default_rng(zlib.crc32(word.encode("utf-8", "replace"))).normal(size=self.dim) for word in words
+        )
