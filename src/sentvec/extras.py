@@ -21,7 +21,7 @@ def require(module: str, *, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module.split(".")[0]:
+        if error.name != module.partition(".")[0]:
             raise  # the package is there, but one of its own needs is not: a different fault
         raise MissingExtra(
             f"This needs the package {module!r}, which is not installed. "

@@ -1,0 +1,1 @@
+"""Folders on disk <-> live objects: Hugging Face's and sentence-transformers' layouts, old and new."""

@@ -1,0 +1,1 @@
+"""Pure functions on tensors: pooling, similarity, post-processing."""

@@ -1,0 +1,1 @@
+"""Text -> vectors: planning batches, running the encoder, on whatever device there is."""

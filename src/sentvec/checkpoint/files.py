@@ -1,0 +1,59 @@
+"""Small files of a checkpoint: JSON in and out, with errors that name the file, and writes that are whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sentvec.errors import ConfigError
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ConfigError: the file is not readable, not JSON, or not an object.
+    """
+    content = read_json_value(path)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} should hold a JSON object, but holds {type(content).__name__}.")
+    return content
+
+
+def read_json_value(path: Path) -> Any:
+    """Read any JSON value.
+
+    Raises:
+        ConfigError: the file is not readable or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:  # ValueError covers bad JSON and bad UTF-8
+        raise ConfigError(f"{path} cannot be read as JSON ({error}).") from None
+
+
+def read_json_or_empty(path: Path) -> dict[str, Any]:
+    """Read a JSON object, or return an empty one where there is no such file."""
+    return read_json(path) if path.is_file() else {}
+
+
+def write_json(path: Path, content: Mapping[str, Any] | list[Any]) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of one."""
+    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file under another name and rename it into place once it is on disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

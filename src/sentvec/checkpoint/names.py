@@ -1,0 +1,143 @@
+"""Names at the border: a checkpoint's tensors in, ours out, and back, by one reversible table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sentvec.errors import WeightsError
+from sentvec.models.registry import ARCHITECTURES, Names
+
+Shapes = Mapping[str, torch.Size]
+
+_OLD_ENDINGS = {".gamma": ".weight", ".beta": ".bias"}  # layer normalisation as TensorFlow called it
+# parts of published checkpoints that are no part of an encoder
+_HEADS = (
+    "cls.",
+    "lm_head.",
+    "classifier.",
+    "qa_outputs.",
+    "predictions.",
+    "score.",
+    "dropout.",
+    "seq_relationship.",
+)
+_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
+
+
+@dataclass(frozen=True)
+class Translated:
+    """A checkpoint's tensors under our names.
+
+    Attributes:
+        tensors: our name -> tensor.
+        ignored: names in the checkpoint that are left out on purpose: task heads and constant buffers.
+    """
+
+    tensors: dict[str, Tensor]
+    ignored: tuple[str, ...]
+
+
+def expand(names: Names, layers: int) -> dict[str, tuple[str, ...]]:
+    """Write the table out for every layer: our name -> the checkpoint's names that make it up.
+
+    >>> expand((("layers.{i}.w", ("layer.{i}.a", "layer.{i}.b")),), layers=2)["layers.1.w"]
+    ('layer.1.a', 'layer.1.b')
+    """
+    table: dict[str, tuple[str, ...]] = {}
+    for ours, theirs in names:
+        for i in range(layers) if "{i}" in ours else (0,):
+            table[ours.replace("{i}", str(i))] = tuple(name.replace("{i}", str(i)) for name in theirs)
+    return table
+
+
+def to_ours(raw: Mapping[str, Tensor], table: Mapping[str, tuple[str, ...]], shapes: Shapes, origin: str) -> Translated:
+    """Translate a checkpoint, and say everything that is wrong with it at once.
+
+    Args:
+        raw: the checkpoint's tensors.
+        table: our name -> the checkpoint's names, from `expand`.
+        shapes: the shape that each of our parameters must have.
+        origin: file name for messages.
+
+    Raises:
+        WeightsError: names are missing or unexpected, or shapes are wrong.
+    """
+    theirs, ignored = _canonical(raw)
+    wanted = {name: table[name] for name in shapes}
+    known = {name for names in wanted.values() for name in names}
+    missing = sorted(known - theirs.keys())
+    unexpected = sorted(theirs.keys() - known)
+    tensors: dict[str, Tensor] = {}
+    wrong: list[str] = []
+    for ours, names in wanted.items():
+        if any(name not in theirs for name in names):
+            continue
+        parts = [theirs[name] for name in names]
+        expected = torch.Size((shapes[ours][0] // len(names), *shapes[ours][1:]))
+        bad = [(n, p) for n, p in zip(names, parts, strict=True) if p.shape != expected]
+        wrong += [f"{name} is {tuple(part.shape)}, config.json asks for {tuple(expected)}" for name, part in bad]
+        if not bad:
+            tensors[ours] = (parts[0] if len(parts) == 1 else torch.cat(parts)).to(torch.float32)
+    if missing or unexpected or wrong:
+        raise WeightsError(_complaint(origin, missing, unexpected, wrong))
+    return Translated(tensors, tuple(ignored))
+
+
+def to_theirs(state: Mapping[str, Tensor], table: Mapping[str, tuple[str, ...]]) -> dict[str, Tensor]:
+    """Translate our parameters back to the checkpoint's names."""
+    raw: dict[str, Tensor] = {}
+    for ours, tensor in state.items():
+        names = table[ours]
+        for name, part in zip(names, tensor.chunk(len(names)), strict=True):
+            raw[name] = part.contiguous()
+    return raw
+
+
+def has(raw: Mapping[str, Tensor], name: str) -> bool:
+    """Whether a checkpoint holds this encoder parameter, whatever its prefix."""
+    return name in _canonical(raw)[0]
+
+
+def _canonical(raw: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Undo what writers add to names: wrappers' prefixes, TensorFlow's endings, heads, buffers."""
+    prefixes = {row.prefix for row in ARCHITECTURES.values()}
+    found = {p for p in prefixes if any(_plain(name).startswith(p + "embeddings.") for name in raw)}
+    kept: dict[str, Tensor] = {}
+    ignored: list[str] = []
+    for name, tensor in raw.items():
+        plain = _plain(name)
+        for prefix in found:
+            plain = plain.removeprefix(prefix)
+        for old, new in _OLD_ENDINGS.items():
+            if plain.endswith(old):
+                plain = plain.removesuffix(old) + new
+        if plain.startswith(_HEADS) or plain in _BUFFERS:
+            ignored.append(name)
+        elif plain in kept:
+            raise WeightsError(f"two tensors in the checkpoint are both {plain!r}; one of them is {name!r}.")
+        else:
+            kept[plain] = tensor
+    return kept, sorted(ignored)
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("module.").removeprefix("_orig_mod.")
+
+
+def _complaint(origin: str, missing: list[str], unexpected: list[str], wrong: list[str]) -> str:
+    parts = [f"the weights in {origin} do not fit config.json."]
+    for title, names in (("Wrong shape", wrong), ("Missing", missing), ("Unexpected", unexpected)):
+        if names:
+            parts.append(f"{title} ({len(names)}): {_listed(names)}.")
+    parts.append("Is config.json of the same model?")
+    return " ".join(parts)
+
+
+def _listed(names: Iterable[str], most: int = 12) -> str:
+    names = list(names)
+    more = f", and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

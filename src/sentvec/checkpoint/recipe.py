@@ -1,0 +1,50 @@
+"""How a checkpoint turns token states into a vector: the facts of a sentence-transformers folder as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from sentvec.models.heads import Projection
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """Scale the vector to length one."""
+
+
+Step = Projection | Normalize
+"""What can follow pooling."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """From token states to a vector.
+
+    Attributes:
+        pooling: names in `sentvec.ops.pooling.POOLINGS`; the vectors of several are joined end to end.
+        include_prompt: whether a prompt's tokens count in pooling.
+        steps: what follows pooling, in order.
+        max_seq_length: most tokens of a text, special tokens included; the rest is cut off.
+        lower_case: whether texts are lowered before they reach the tokeniser.
+        prompts: texts to put in front, by name.
+        default_prompt: name of the prompt used when none is asked for.
+        similarity: name in `sentvec.ops.similarity.SIMILARITIES` that the model was trained for.
+        dim: vectors are cut to this many features, or None for all.
+    """
+
+    pooling: tuple[str, ...] = ("mean",)
+    include_prompt: bool = True
+    steps: tuple[Step, ...] = ()
+    max_seq_length: int
+    lower_case: bool = False
+    prompts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    default_prompt: str | None = None
+    similarity: str = "cosine"
+    dim: int | None = None
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether the last step scales vectors to length one."""
+        return bool(self.steps) and isinstance(self.steps[-1], Normalize)

@@ -1,0 +1,93 @@
+"""Read weight files: a folder in, tensors under the file's own names out. No code in a file is ever run."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from sentvec.checkpoint.files import read_json
+from sentvec.errors import WeightsError
+
+SAFE = "model.safetensors"
+SAFE_INDEX = "model.safetensors.index.json"
+PICKLE = "pytorch_model.bin"
+PICKLE_INDEX = "pytorch_model.bin.index.json"
+NAMES = (SAFE, SAFE_INDEX, PICKLE, PICKLE_INDEX)
+
+
+def read_weights(folder: Path) -> tuple[dict[str, Tensor], str]:
+    """Read the first of the known weight files that the folder has.
+
+    Returns:
+        The tensors by the names in the file, and the file's name.
+
+    Raises:
+        WeightsError: there is no weight file, or it is corrupt, unsafe or incomplete.
+    """
+    for name in NAMES:
+        path = folder / name
+        if not path.is_file():
+            continue
+        if path.suffix == ".json":
+            return _read_shards(path), name
+        return _read_one(path), name
+    raise WeightsError(
+        f"{folder} holds no weights. Looked for: {', '.join(NAMES)}. "
+        "If the folder comes from git, large files may need `git lfs pull`."
+    )
+
+
+def _read_shards(index: Path) -> dict[str, Tensor]:
+    placed = read_json(index).get("weight_map")
+    if not isinstance(placed, dict) or not all(isinstance(shard, str) for shard in placed.values()):
+        raise WeightsError(f"{index} has no usable weight_map: it should map tensor names to file names.")
+    shards = sorted(set(placed.values()))
+    if outside := [shard for shard in shards if Path(shard).name != shard]:
+        raise WeightsError(f"{index} points outside its folder, at {outside[0]!r}; it is not safe to read.")
+    if absent := [shard for shard in shards if not (index.parent / shard).is_file()]:
+        raise WeightsError(f"{index.name} names files that are not there: {', '.join(absent)}.")
+    tensors: dict[str, Tensor] = {}
+    for shard in shards:
+        tensors |= _read_one(index.parent / shard)
+    if lost := sorted(placed.keys() - tensors.keys()):
+        raise WeightsError(f"{index.name} promises tensors that no shard holds: {', '.join(lost[:12])}.")
+    return tensors
+
+
+def _read_one(path: Path) -> dict[str, Tensor]:
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, ValueError, OSError) as error:
+        hint = ""
+        if path.read_bytes()[:12] == b"version http":
+            hint = " It is a git-lfs pointer, not the weights: run `git lfs pull`."
+        raise WeightsError(f"{path} is not a readable safetensors file ({error}).{hint} Fetch it again.") from None
+
+
+def _read_pickle(path: Path) -> dict[str, Tensor]:
+    try:
+        # weights_only: a pickle can hold any code, and this refuses everything but tensors
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise WeightsError(
+            f"{path} is a pickle that holds more than tensors, so reading it could run code; it was not read. "
+            f"If you trust it, convert it to {SAFE} with the library that wrote it."
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"{path} is not a readable PyTorch file ({error}). Fetch it again.") from None
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise WeightsError(f"{path} should hold tensors by name, but holds {type(content).__name__}.")
+    return dict(content)

@@ -1,0 +1,96 @@
+"""`sentvec encode`: texts in, a file of vectors out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sentvec.cli.common import DEFAULT_MODEL, Device, Model, Offline, open_model, read_texts
+from sentvec.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from sentvec.runtime.embedder import Embedder
+
+_AT_ONCE = 8192  # texts held in memory
+
+
+def encode(
+    source: Annotated[Path | None, typer.Argument(help="A text, .jsonl, .csv or .tsv file; - or none: stdin.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A .npy or .jsonl file; none: stdout.")] = None,
+    model: Model = DEFAULT_MODEL,
+    field: Annotated[str, typer.Option(help="Field or column that holds the text.")] = "text",
+    prompt: Annotated[str | None, typer.Option(help="Text to put in front of every text.")] = None,
+    prompt_name: Annotated[str | None, typer.Option(help="Stored prompt to put in front of every text.")] = None,
+    dim: Annotated[int | None, typer.Option(help="Keep this many features.")] = None,
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    device: Device = "auto",
+    local_files_only: Offline = False,
+) -> None:
+    """Encode texts, one a line, into vectors.
+
+    `.npy` holds one float32 array (texts, dim); `.jsonl`, which also goes to standard output, one object
+    with "text" and "vector" a line. The output appears under its name only once it is complete.
+    """
+    if output is not None and output.suffix not in (".npy", ".jsonl"):
+        raise InvalidInput(f"{output}: vectors are written as .npy or .jsonl; the name must end in one of them.")
+    texts = read_texts(source, field)
+    embedder = open_model(model, device, precision, local_files_only)
+    options = {"prompt": prompt, "prompt_name": prompt_name, "dim": dim}
+    if output is None:
+        _write_lines(None, _pairs(embedder, texts, options))
+        return
+    partial = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        if output.suffix == ".npy":
+            count = _write_npy(partial, embedder, texts, options)
+        else:
+            count = _write_lines(partial, _pairs(embedder, texts, options))
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)
+    typer.echo(f"{count} vectors of {dim or embedder.dim} features: {output}", err=True)
+
+
+def _write_npy(path: Path, embedder: Embedder, texts: Iterator[str], options: dict[str, Any]) -> int:
+    import numpy as np
+
+    vectors = embedder.encode(texts, **options)
+    with path.open("wb") as file:
+        np.save(file, vectors)
+        file.flush()
+        os.fsync(file.fileno())
+    return len(vectors)
+
+
+def _pairs(embedder: Embedder, texts: Iterator[str], options: dict[str, Any]) -> Iterator[tuple[str, list[float]]]:
+    while window := list(islice(texts, _AT_ONCE)):
+        vectors = embedder.encode(window, **options)
+        yield from zip(window, vectors.tolist(), strict=True)
+
+
+def _write_lines(path: Path | None, pairs: Iterator[tuple[str, list[float]]]) -> int:
+    count = 0
+    if path is None:
+        for text, vector in pairs:
+            typer.echo(_line(text, vector))
+            count += 1
+        return count
+    with path.open("w", encoding="utf-8") as file:
+        for text, vector in pairs:
+            file.write(_line(text, vector) + "\n")
+            count += 1
+        file.flush()
+        os.fsync(file.fileno())
+    return count
+
+
+def _line(text: str, vector: list[float]) -> str:
+    # nine digits tell every float32 apart, and no more are needed
+    numbers = ",".join(f"{x:.9g}" for x in vector)
+    return f'{{"text": {json.dumps(text, ensure_ascii=False)}, "vector": [{numbers}]}}'

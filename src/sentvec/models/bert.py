@@ -1,0 +1,94 @@
+"""BERT (Devlin et al. 2018, arXiv 1810.04805): a packed batch in, hidden states (tokens, hidden) out.
+
+RoBERTa and XLM-RoBERTa are this encoder with another `position_offset`; see the registry.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from sentvec.batch import PackedBatch
+from sentvec.models.config import EncoderConfig
+from sentvec.nn.attention import SelfAttention
+from sentvec.nn.embeddings import TokenEmbeddings
+from sentvec.nn.feedforward import FeedForward
+from sentvec.nn.layer import PostNormLayer, run_layers
+from sentvec.nn.pooler import Pooler
+from sentvec.nn.probe import Probe
+
+
+class BertEncoder(nn.Module):
+    """Embeddings, a stack of post-norm layers and, where the checkpoint has one, the pooler.
+
+    Args:
+        config: the encoder's numbers.
+        add_pooling_layer: whether to build the pooler.
+    """
+
+    def __init__(self, config: EncoderConfig, *, add_pooling_layer: bool = True) -> None:
+        super().__init__()
+        self.config = config
+        self.embeddings = TokenEmbeddings(
+            vocab=config.vocab,
+            hidden=config.hidden,
+            positions=config.positions,
+            types=config.types,
+            norm_eps=config.norm_eps,
+            dropout=config.dropout,
+            position_offset=config.position_offset,
+        )
+        self.layers = nn.ModuleList(_layer(config) for _ in range(config.layers))
+        self.pooler = Pooler(hidden=config.hidden) if add_pooling_layer else None
+
+    def forward(self, batch: PackedBatch, *, kernel: str = "auto", probe: Probe | None = None) -> Tensor:
+        """Encode a packed batch.
+
+        Args:
+            batch: texts without padding.
+            kernel: name of the attention kernel, see `sentvec.nn.kernels`.
+            probe: collects hidden states and attention on the way; nothing is computed for it when absent.
+
+        Returns:
+            The last layer's hidden states, (tokens, hidden).
+        """
+        return run_layers(self.layers, self.embeddings(batch), batch, kernel, probe)
+
+
+def _layer(config: EncoderConfig) -> PostNormLayer:
+    return PostNormLayer(
+        SelfAttention(hidden=config.hidden, heads=config.heads, dropout=config.attention_dropout),
+        FeedForward(hidden=config.hidden, intermediate=config.intermediate, act=config.act),
+        hidden=config.hidden,
+        norm_eps=config.norm_eps,
+        dropout=config.dropout,
+    )
+
+
+# ours <- theirs; several of theirs are stacked along the first dimension; {i} counts layers from 0
+NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("embeddings.words.weight", ("embeddings.word_embeddings.weight",)),
+    ("embeddings.places.weight", ("embeddings.position_embeddings.weight",)),
+    ("embeddings.kinds.weight", ("embeddings.token_type_embeddings.weight",)),
+    ("embeddings.norm.weight", ("embeddings.LayerNorm.weight",)),
+    ("embeddings.norm.bias", ("embeddings.LayerNorm.bias",)),
+    *(
+        (ours.replace("*", part), tuple(name.replace("*", part) for name in theirs))
+        for part in ("weight", "bias")
+        for ours, theirs in (
+            (
+                "layers.{i}.attention.qkv.*",
+                (
+                    "encoder.layer.{i}.attention.self.query.*",
+                    "encoder.layer.{i}.attention.self.key.*",
+                    "encoder.layer.{i}.attention.self.value.*",
+                ),
+            ),
+            ("layers.{i}.attention.output.*", ("encoder.layer.{i}.attention.output.dense.*",)),
+            ("layers.{i}.attention_norm.*", ("encoder.layer.{i}.attention.output.LayerNorm.*",)),
+            ("layers.{i}.feed_forward.up.*", ("encoder.layer.{i}.intermediate.dense.*",)),
+            ("layers.{i}.feed_forward.down.*", ("encoder.layer.{i}.output.dense.*",)),
+            ("layers.{i}.feed_forward_norm.*", ("encoder.layer.{i}.output.LayerNorm.*",)),
+            ("pooler.dense.*", ("pooler.dense.*",)),
+        )
+    ),
+)

@@ -1,0 +1,94 @@
+"""The only dispatch on `model_type`: config.json in, the architecture that reads it out.
+
+A new architecture is one file beside this one and one row in `ARCHITECTURES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from sentvec.batch import PackedBatch
+from sentvec.errors import ConfigError, UnknownModelType
+from sentvec.models import bert
+from sentvec.models.config import EncoderConfig, read_config
+from sentvec.nn.pooler import Pooler
+from sentvec.nn.probe import Probe
+
+Names = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+class Encoder(Protocol):
+    """What every architecture's encoder is: a module from packed batches to hidden states."""
+
+    config: EncoderConfig
+    pooler: Pooler | None
+
+    def __call__(self, batch: PackedBatch, *, kernel: str = "auto", probe: Probe | None = None) -> Tensor:
+        """Return the last hidden states, (tokens, hidden)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """How to build one architecture and read its checkpoints.
+
+    Attributes:
+        read: config.json -> the encoder's numbers.
+        build: the encoder's numbers, and whether there is a pooler -> a module.
+        names: our parameter names and the checkpoint's, see `sentvec.checkpoint.names`.
+        prefix: what checkpoints with a task head put before the encoder's names.
+        saved_as: class name that config.json gets in `architectures` on saving.
+    """
+
+    read: Callable[[Mapping[str, Any]], EncoderConfig]
+    build: Callable[..., Any]
+    names: Names
+    prefix: str
+    saved_as: str
+
+
+def _read_roberta(raw: Mapping[str, Any]) -> EncoderConfig:
+    # rows 0 .. padding id of the position table are not for tokens (Liu et al. 2019; fairseq's numbering)
+    padding = raw.get("pad_token_id", 1)
+    if not isinstance(padding, int) or not 0 <= padding < read_config(raw).positions - 1:
+        raise ConfigError(
+            f"config.json cannot be used: pad_token_id is {padding!r}, which should be a whole number below "
+            "max_position_embeddings."
+        )
+    return read_config(raw, position_offset=padding + 1)
+
+
+_BERT = Architecture(read=read_config, build=bert.BertEncoder, names=bert.NAMES, prefix="bert.", saved_as="BertModel")
+_ROBERTA = Architecture(
+    read=_read_roberta, build=bert.BertEncoder, names=bert.NAMES, prefix="roberta.", saved_as="RobertaModel"
+)
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "bert": _BERT,
+    "roberta": _ROBERTA,
+    "xlm-roberta": Architecture(
+        read=_read_roberta,
+        build=bert.BertEncoder,
+        names=bert.NAMES,
+        prefix="roberta.",
+        saved_as="XLMRobertaModel",
+    ),
+}
+
+
+def architecture(model_type: str) -> Architecture:
+    """Return the architecture that `model_type` of config.json names.
+
+    Raises:
+        UnknownModelType: there is none of that name.
+    """
+    if model_type not in ARCHITECTURES:
+        raise UnknownModelType(
+            f"model_type {model_type!r} in config.json is not known. Known: {', '.join(ARCHITECTURES)}. "
+            "CONTRIBUTING.md says how to add an architecture."
+        )
+    return ARCHITECTURES[model_type]

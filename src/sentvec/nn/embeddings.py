@@ -1,0 +1,47 @@
+"""Input embeddings: a packed batch of token ids in, hidden states (tokens, hidden) out."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from sentvec.batch import PackedBatch
+
+
+class TokenEmbeddings(nn.Module):
+    """The sum of word, token type and position embeddings, normalised (Devlin et al. 2018, section 3).
+
+    Args:
+        vocab: number of token ids.
+        hidden: width of the hidden states.
+        positions: rows of the position table.
+        types: rows of the token type table.
+        norm_eps: epsilon of the layer normalisation.
+        dropout: dropped share in training.
+        position_offset: row of the position table that the first token of a text uses: 0 for BERT;
+            padding id + 1 for RoBERTa, whose table keeps its first rows for padding.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocab: int,
+        hidden: int,
+        positions: int,
+        types: int,
+        norm_eps: float,
+        dropout: float = 0.0,
+        position_offset: int = 0,
+    ) -> None:
+        super().__init__()
+        self.position_offset = position_offset
+        self.words = nn.Embedding(vocab, hidden)
+        self.places = nn.Embedding(positions, hidden)
+        self.kinds = nn.Embedding(types, hidden)
+        self.norm = nn.LayerNorm(hidden, eps=norm_eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: PackedBatch) -> Tensor:
+        """Return (tokens, hidden)."""
+        rows = batch.positions + self.position_offset if self.position_offset else batch.positions
+        out: Tensor = self.dropout(self.norm(self.words(batch.ids) + self.kinds(batch.types) + self.places(rows)))
+        return out

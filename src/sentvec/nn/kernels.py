@@ -1,0 +1,105 @@
+"""Attention over packed texts: queries, keys and values (tokens, heads, head_dim) in, the same shape out.
+
+Every kernel has the one signature of `Kernel`; `reference` is the one that the others are tested against.
+Padding, where a kernel needs it, exists in here only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sentvec.errors import InvalidInput
+
+Kernel = Callable[[Tensor, Tensor, Tensor, Sequence[int], float], Tensor]
+
+
+def attention(
+    q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], *, dropout: float = 0.0, kernel: str = "auto"
+) -> Tensor:
+    """Scaled dot-product attention of each text over itself (Vaswani et al. 2017, equation 1).
+
+    Args:
+        q: queries, (tokens, heads, head_dim).
+        k: keys, of the same shape.
+        v: values, of the same shape.
+        lengths: tokens of each text, in the order in which they are packed.
+        dropout: share of attention probabilities set to zero; training only.
+        kernel: "auto", or a name in `KERNELS`.
+
+    Returns:
+        (tokens, heads, head_dim)
+    """
+    if kernel == "auto":
+        kernel = "runs" if q.device.type == "cpu" else "padded"
+    if kernel not in KERNELS:
+        raise InvalidInput(f"kernel {kernel!r} is not known. Known: auto, {', '.join(KERNELS)}.")
+    return KERNELS[kernel](q, k, v, lengths, dropout)
+
+
+def probabilities(q: Tensor, k: Tensor, lengths: Sequence[int]) -> list[Tensor]:
+    """Attention probabilities of each text: (heads, length, length) for every one, rows summing to one."""
+    result = []
+    for queries, keys in zip(torch.split(q, list(lengths)), torch.split(k, list(lengths)), strict=True):
+        scores = queries.transpose(0, 1) @ keys.permute(1, 2, 0)  # (heads, length, length)
+        result.append(torch.softmax(scores / math.sqrt(q.shape[-1]), dim=-1))
+    return result
+
+
+def reference(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: float = 0.0) -> Tensor:
+    """Attention as the equation has it, one text at a time."""
+    weights = [functional.dropout(p, dropout, training=dropout > 0) for p in probabilities(q, k, lengths)]
+    values = torch.split(v, list(lengths))
+    return torch.cat([(w @ x.transpose(0, 1)).transpose(0, 1) for w, x in zip(weights, values, strict=True)])
+
+
+def runs(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: float = 0.0) -> Tensor:
+    """Neighbours of equal length go through one call as a rectangle: nothing is padded, nothing masked.
+
+    Batches come sorted by length, so a batch of many short texts has few runs.
+    """
+    parts = []
+    for start, count, length in _equal_runs(lengths):
+        window = slice(start, start + count * length)
+        rectangle = (count, length, *q.shape[1:])
+        rows = [x[window].view(rectangle).transpose(1, 2) for x in (q, k, v)]  # (seqs, heads, length, head_dim)
+        out = functional.scaled_dot_product_attention(rows[0], rows[1], rows[2], dropout_p=dropout)
+        parts.append(out.transpose(1, 2).reshape(count * length, *q.shape[1:]))
+    return torch.cat(parts) if len(parts) != 1 else parts[0]
+
+
+def padded(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: float = 0.0) -> Tensor:
+    """All texts in one call, padded to the longest inside, with a mask over the padding."""
+    sizes = torch.tensor(lengths, device=q.device)
+    mask = torch.arange(max(lengths), device=q.device) < sizes[:, None]  # (seqs, longest)
+    rectangles = []
+    for x in (q, k, v):
+        rectangle = x.new_zeros(*mask.shape, *x.shape[1:])
+        rectangle[mask] = x
+        rectangles.append(rectangle.transpose(1, 2))  # (seqs, heads, longest, head_dim)
+    queries, keys, values = rectangles
+    out = functional.scaled_dot_product_attention(
+        queries, keys, values, attn_mask=mask[:, None, None, :], dropout_p=dropout
+    )
+    return out.transpose(1, 2)[mask]  # (tokens, heads, head_dim)
+
+
+KERNELS: dict[str, Kernel] = {"reference": reference, "runs": runs, "padded": padded}
+
+
+def _equal_runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """Yield (first token, number of texts, their length) for each run of equal lengths.
+
+    >>> list(_equal_runs([3, 3, 2, 3]))
+    [(0, 2, 3), (6, 1, 2), (8, 1, 3)]
+    """
+    start = 0
+    for length, group in groupby(lengths):
+        count = sum(1 for _ in group)
+        yield start, count, length
+        start += count * length

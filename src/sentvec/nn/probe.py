@@ -1,0 +1,32 @@
+"""Look at what happens inside an encoder: a probe goes in with the batch, and holds what it saw after."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass
+class Probe:
+    """Collects hidden states and attention probabilities of one forward pass.
+
+    Attributes:
+        layers: which hidden states to keep: 0 is the output of the embeddings, i that of layer i.
+            None keeps all of them (layers + 1).
+        attention: whether to keep attention probabilities; this needs the reference kernel, which is slow.
+        hidden_states: layer number -> (tokens, hidden).
+        attentions: one entry a layer, from the first; each holds one tensor (heads, length, length)
+            for every text, rows being queries: row i sums to one.
+    """
+
+    layers: Container[int] | None = None
+    attention: bool = False
+    hidden_states: dict[int, Tensor] = field(default_factory=dict)
+    attentions: list[list[Tensor]] = field(default_factory=list)
+
+    def hidden(self, layer: int, states: Tensor) -> None:
+        """Keep the hidden states (tokens, hidden) of one layer, if they were asked for."""
+        if self.layers is None or layer in self.layers:
+            self.hidden_states[layer] = states

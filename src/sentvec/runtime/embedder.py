@@ -1,0 +1,331 @@
+"""Texts in, vectors out: the object that most users meet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import nn
+
+from sentvec.batch import PackedBatch
+from sentvec.checkpoint.hub import resolve
+from sentvec.checkpoint.load import Checkpoint, load
+from sentvec.checkpoint.recipe import Recipe
+from sentvec.checkpoint.save import save_checkpoint
+from sentvec.errors import ConfigError, InvalidInput
+from sentvec.models.heads import Projection
+from sentvec.models.registry import Encoder
+from sentvec.ops.pooling import check_pooling
+from sentvec.ops.similarity import similarity
+from sentvec.runtime.device import device_of, precision_of
+from sentvec.runtime.engine import Array, Engine
+from sentvec.runtime.fingerprint import fingerprint
+from sentvec.runtime.forward import Finish, token_states, vectors
+from sentvec.text.tokenizer import Text, Tokenizer
+
+
+class Embedder:
+    """Turns texts into vectors with one checkpoint. Safe to use from several threads at once.
+
+    Make one with `from_pretrained`.
+
+    Attributes:
+        name: the name or folder that it was made from.
+        encoder: the encoder module.
+        device: where the encoder runs.
+        precision: the encoder's number format.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, name: str, device: str = "auto", precision: str = "float32") -> None:
+        dtype = precision_of(precision)
+        _check(checkpoint)
+        self.name = name
+        self.device = device_of(device)
+        self.precision = precision
+        self.encoder: Encoder = checkpoint.encoder
+        assert isinstance(self.encoder, nn.Module)
+        self.encoder.to(device=self.device, dtype=dtype)
+        for step in checkpoint.recipe.steps:
+            if isinstance(step, Projection):
+                step.to(self.device)
+        self._checkpoint = checkpoint
+        types = checkpoint.encoder.config.types
+        self._engine = Engine(checkpoint.tokenizer, checkpoint.recipe, types, self.device)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str],
+        *,
+        precision: str = "float32",
+        device: str = "auto",
+        revision: str | None = None,
+        local_files_only: bool = False,
+        pooling: str | Sequence[str] | None = None,
+        max_seq_length: int | None = None,
+    ) -> Embedder:
+        """Load a checkpoint.
+
+        Args:
+            name: a folder, or a repository of the Hugging Face Hub such as ``"BAAI/bge-small-en-v1.5"``.
+            precision: float32, bfloat16 or float16: the number format of the encoder. Vectors are float32.
+            device: auto, cpu, cuda, cuda:1, mps …
+            revision: branch, tag or commit on the Hub.
+            local_files_only: never touch the network.
+            pooling: use this pooling (or several, joined end to end) instead of the checkpoint's.
+            max_seq_length: most tokens of a text, special tokens included, instead of the checkpoint's.
+
+        Raises:
+            ModelNotFound: there is no such model.
+            ModelError: the model's files are broken, unsafe or not supported.
+            InvalidInput: an argument's value is not known.
+        """
+        precision_of(precision)  # a slip of the pen should not cost a download
+        checkpoint = load(resolve(name, revision=revision, local_files_only=local_files_only))
+        changes: dict[str, Any] = {}
+        if pooling is not None:
+            names = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+            changes["pooling"] = tuple(check_pooling(one) for one in names)
+        if max_seq_length is not None:
+            changes["max_seq_length"] = max_seq_length
+        checkpoint = replace(checkpoint, recipe=replace(checkpoint.recipe, **changes))
+        return cls(checkpoint, name=os.fspath(name), device=device, precision=precision)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokeniser."""
+        return self._checkpoint.tokenizer
+
+    @property
+    def recipe(self) -> Recipe:
+        """Pooling, projections, prompts and lengths."""
+        return self._checkpoint.recipe
+
+    @property
+    def model_type(self) -> str:
+        """The architecture's name."""
+        return self._checkpoint.model_type
+
+    @property
+    def dim(self) -> int:
+        """Features of a vector."""
+        return self.recipe.dim or self._full_dim
+
+    @property
+    def max_seq_length(self) -> int:
+        """Most tokens of a text, special tokens included; `encode` cuts off the rest and says so."""
+        return self.recipe.max_seq_length
+
+    @property
+    def special_tokens(self) -> int:
+        """How many special tokens are added to a single text."""
+        return self.tokenizer.special_tokens
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex sha256 over all that decides what a vector is: weights, tokeniser, pooling, lengths, prompts."""
+        return fingerprint(self._checkpoint)
+
+    def encode(
+        self,
+        texts: str | Iterable[Text],
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        dim: int | None = None,
+        normalize: bool | None = None,
+        progress: bool | None = None,
+    ) -> Array:
+        """Encode texts into vectors, in the order in which they come.
+
+        Texts longer than `max_seq_length` tokens lose their end; how many did is logged once, as a warning.
+
+        Args:
+            texts: one str, or any iterable of str (a generator too), or of pairs of str for a checkpoint
+                trained on pairs. An empty string is a legal text.
+            prompt: put this text in front of every text; ``""`` turns off the default prompt.
+            prompt_name: put the checkpoint's stored prompt of this name in front.
+            dim: keep this many features, and scale to length one again where the vectors had it.
+            normalize: whether vectors have length one; None leaves it to the checkpoint.
+            progress: True shows progress, False does not, None shows it on a terminal after two seconds.
+
+        Returns:
+            float32, (n, dim) for an iterable, (dim,) for one str.
+
+        Raises:
+            InvalidInput: something is not a text, or an argument's value is not possible.
+            NonFiniteOutput: a vector holds NaN or infinity.
+        """
+        prefix = self._prompt(prompt, prompt_name)
+        finish = Finish(prompt_tokens=self._engine.uncounted(prefix), dim=self._dim(dim), unit=normalize)
+        width = finish.dim or self._full_dim
+
+        def place(out: Array, places: list[int], batch: PackedBatch, values: Array) -> None:
+            del batch
+            out[places] = values
+
+        windows = list(
+            self._engine.run(
+                _iterable(texts),
+                lambda batch: vectors(self.encoder, self.recipe, batch, finish),
+                lambda n: np.empty((n, width), np.float32),
+                place,
+                prefix=prefix,
+                progress=progress,
+            )
+        )
+        if isinstance(texts, str):
+            return cast(Array, windows[0][0])
+        return np.concatenate(windows) if windows else np.empty((0, width), np.float32)
+
+    def encode_query(self, texts: str | Iterable[Text], **options: Any) -> Array:
+        """Encode questions with the checkpoint's "query" prompt, where it has one; options as for `encode`."""
+        return self.encode(texts, **self._with_stored(("query",), options))
+
+    def encode_document(self, texts: str | Iterable[Text], **options: Any) -> Array:
+        """Encode documents with the checkpoint's "document", "passage" or "corpus" prompt, where it has one.
+
+        Options as for `encode`.
+        """
+        return self.encode(texts, **self._with_stored(("document", "passage", "corpus"), options))
+
+    def encode_tokens(
+        self,
+        texts: str | Iterable[Text],
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        progress: bool | None = None,
+    ) -> list[Array]:
+        """Return the last layer's state of every token, special tokens included, before any pooling.
+
+        Returns:
+            One float32 array (tokens_i, hidden) for each text, in order; one in a list for one str.
+
+        Raises:
+            InvalidInput, NonFiniteOutput: as for `encode`.
+        """
+
+        def place(out: list[Array], places: list[int], batch: PackedBatch, values: Array) -> None:
+            for i, part in zip(places, np.split(values, np.cumsum(batch.lengths)[:-1]), strict=True):
+                out[i] = part.copy()  # not a view, which would keep the whole batch alive
+
+        windows = self._engine.run(
+            _iterable(texts),
+            lambda batch: token_states(self.encoder, batch),
+            lambda n: [np.empty(0, np.float32)] * n,
+            place,
+            prefix=self._prompt(prompt, prompt_name),
+            progress=progress,
+        )
+        return [states for window in windows for states in window]
+
+    def similarity(self, a: ArrayLike, b: ArrayLike) -> Array:
+        """Compare vectors with the similarity that the checkpoint names (cosine where it names none).
+
+        Args:
+            a: (n, dim), or (dim,) for one vector.
+            b: (m, dim), or (dim,).
+
+        Returns:
+            (n, m) float32; larger is nearer.
+
+        Raises:
+            InvalidInput: the vectors' widths differ.
+        """
+        left, right = (torch.from_numpy(np.atleast_2d(np.array(x, np.float32))) for x in (a, b))
+        if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[1]:
+            raise InvalidInput(
+                f"vectors of shapes {tuple(left.shape)} and {tuple(right.shape)} cannot be compared; "
+                "give (n, dim) and (m, dim)."
+            )
+        return cast(Array, similarity(self.recipe.similarity)(left, right).numpy())
+
+    def count_tokens(self, texts: str | Iterable[Text]) -> list[int]:
+        """Return how many tokens each text has before anything is cut off, special tokens included."""
+        return [len(ids) + ids.lost for ids in self._engine.tokenize(list(_iterable(texts)))]
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Return the (start, end) characters of each token of a text, without special tokens."""
+        return self.tokenizer.spans(text)
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder that sentence-transformers 2.3 to 6.x, transformers and sentvec can load.
+
+        Weights are written in float32, whatever number format the encoder runs in.
+
+        Raises:
+            InvalidInput: there is a file of that name.
+        """
+        target = Path(folder)
+        if target.exists() and not target.is_dir():
+            raise InvalidInput(f"{target} is a file; give a folder to save to.")
+        save_checkpoint(target, self._checkpoint)
+
+    @property
+    def _full_dim(self) -> int:
+        projections = [step for step in self.recipe.steps if isinstance(step, Projection)]
+        if projections:
+            return projections[-1].linear.out_features
+        return self.encoder.config.hidden * len(self.recipe.pooling)
+
+    def _prompt(self, prompt: str | None, name: str | None) -> str:
+        if prompt is not None and name is not None:
+            raise InvalidInput("give prompt or prompt_name, not both.")
+        if prompt is not None:
+            return prompt
+        name = name or self.recipe.default_prompt
+        if name is None:
+            return ""
+        if name not in self.recipe.prompts:
+            known = ", ".join(self.recipe.prompts) or "none; pass prompt= with the text itself"
+            raise InvalidInput(f"prompt_name {name!r} is not stored with {self.name}. Stored: {known}.")
+        return self.recipe.prompts[name]
+
+    def _with_stored(self, candidates: tuple[str, ...], options: Mapping[str, Any]) -> dict[str, Any]:
+        if options.get("prompt") is not None or options.get("prompt_name") is not None:
+            return dict(options)
+        stored = next((name for name in candidates if name in self.recipe.prompts), None)
+        return dict(options) | ({"prompt_name": stored} if stored else {})
+
+    def _dim(self, dim: int | None) -> int | None:
+        if dim is None:
+            return self.recipe.dim
+        if isinstance(dim, bool) or not isinstance(dim, int) or not 1 <= dim <= self._full_dim:
+            raise InvalidInput(f"dim is {dim!r}, which should be a whole number from 1 to {self._full_dim}.")
+        return dim
+
+
+def _check(checkpoint: Checkpoint) -> None:
+    """Refuse what the checkpoint cannot do, before the first text."""
+    recipe, numbers = checkpoint.recipe, checkpoint.encoder.config
+    least = checkpoint.tokenizer.special_tokens + 1
+    length = recipe.max_seq_length
+    if not isinstance(length, int) or not least <= length <= numbers.max_tokens:
+        raise InvalidInput(
+            f"max_seq_length is {length!r}, but this model takes {least} to {numbers.max_tokens} tokens, "
+            "special tokens included."
+        )
+    if not recipe.pooling:
+        raise InvalidInput("pooling names nothing; give at least one, such as 'mean'.")
+    if "pooler" in recipe.pooling and checkpoint.encoder.pooler is None:
+        raise ConfigError("pooling 'pooler' needs the model's pooler, but the checkpoint has no weights for it.")
+    first = next((step.linear.in_features for step in recipe.steps if isinstance(step, Projection)), None)
+    width = numbers.hidden * len(recipe.pooling)
+    if first not in (None, width):
+        raise InvalidInput(f"pooling {recipe.pooling} gives {width} features, but the Dense after it takes {first}.")
+
+
+def _iterable(texts: str | Iterable[Text]) -> Iterable[Text]:
+    if isinstance(texts, str):
+        return [texts]
+    if isinstance(texts, bytes | bytearray | Mapping) or not isinstance(texts, Iterable):
+        raise InvalidInput(f"texts is {type(texts).__name__}; give a str, or a list or other iterable of str.")
+    return texts

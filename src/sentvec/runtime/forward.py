@@ -1,0 +1,79 @@
+"""One packed batch in, one vector for each text out: the part of a text's path that runs on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sentvec.batch import PackedBatch
+from sentvec.checkpoint.recipe import Normalize, Recipe
+from sentvec.models.heads import Projection
+from sentvec.models.registry import Encoder
+from sentvec.nn.probe import Probe
+from sentvec.ops.pooling import POOLINGS, drop_prefix
+from sentvec.ops.postprocess import normalize, truncate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finish:
+    """What one call asks for, beyond the recipe.
+
+    Attributes:
+        prompt_tokens: tokens at the start of every text that must not count in pooling.
+        dim: features to keep, or None for all.
+        unit: whether vectors end with length one; None leaves it to the recipe.
+    """
+
+    prompt_tokens: int = 0
+    dim: int | None = None
+    unit: bool | None = None
+
+
+def token_states(encoder: Encoder, batch: PackedBatch) -> Tensor:
+    """Return the last layer's hidden states in float32, (tokens, hidden)."""
+    return encoder(batch).float()
+
+
+def vectors(encoder: Encoder, recipe: Recipe, batch: PackedBatch, finish: Finish) -> Tensor:
+    """Encode, pool, project and post-process one batch.
+
+    Returns:
+        (seqs, dim), float32.
+    """
+    pooled = _pool(encoder, recipe.pooling, batch, finish.prompt_tokens)
+    steps = recipe.steps
+    if finish.unit is False and recipe.normalizes:
+        steps = steps[:-1]
+    for step in steps:
+        pooled = step(pooled) if isinstance(step, Projection) else normalize(pooled)
+    cut = finish.dim is not None and finish.dim < pooled.shape[-1]
+    if cut:
+        pooled = truncate(pooled, finish.dim or 0)
+    unit = recipe.normalizes if finish.unit is None else finish.unit
+    if unit and (cut or not (steps and isinstance(steps[-1], Normalize))):
+        pooled = normalize(pooled)
+    return pooled
+
+
+def _pool(encoder: Encoder, names: tuple[str, ...], batch: PackedBatch, prompt_tokens: int) -> Tensor:
+    both_ends = "first_last_mean" in names
+    probe = Probe(layers=(1,)) if both_ends else None
+    last = encoder(batch, probe=probe)
+    offsets = batch.offsets
+    # averages of many numbers in half precision lose too much
+    states = last.float()
+    ends = torch.stack([probe.hidden_states[1].float(), states]) if probe is not None else states
+    if prompt_tokens:
+        ends, _ = drop_prefix(ends, batch.offsets, prompt_tokens)
+        states, offsets = drop_prefix(states, batch.offsets, prompt_tokens)
+    parts = []
+    for name in names:
+        if name == "pooler":
+            # the learned map reads the text's own first token, whether or not a prompt counts in averages
+            assert encoder.pooler is not None, "the embedder refuses this pooling where there is no pooler"
+            parts.append(encoder.pooler(POOLINGS[name](last, batch.offsets)).float())
+        else:
+            parts.append(POOLINGS[name](ends if name == "first_last_mean" else states, offsets))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)

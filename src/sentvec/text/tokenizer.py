@@ -1,0 +1,193 @@
+"""Texts in, token ids out, and back: one wrapper around `tokenizers` that is safe to use from many threads.
+
+The backend's own truncation and padding are switched off once, at the start, and never touched again: they
+are settings shared by all threads, and files in the wild carry values for them that nobody chose (the
+published all-MiniLM-L6-v2 cuts at 128 tokens and pads to 128). Cutting happens here, per call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tokenizers import Encoding
+from tokenizers import Tokenizer as Backend
+
+from sentvec.batch import TokenIds
+from sentvec.errors import InvalidInput, TokenizerError
+
+Text = str | tuple[str, str]
+"""What can be encoded: a text, or a pair of texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """One part of the model's input layout: a special token, or the place of the first or second text."""
+
+    source: Literal["special", "first", "second"]
+    token_id: int
+    type_id: int
+
+
+class Tokenizer:
+    """Turns texts into token ids with the special tokens and token types that the checkpoint's files describe.
+
+    Args:
+        backend: the tokeniser; it belongs to this object from now on.
+
+    Raises:
+        TokenizerError: the backend cannot encode a plain text.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        backend.no_truncation()
+        backend.no_padding()
+        self._backend = backend
+        self._single = _layout(backend, pair=False)
+        self._pair = _layout(backend, pair=True)
+
+    @property
+    def kind(self) -> str:
+        """Kind of vocabulary: WordPiece, BPE, Unigram or WordLevel."""
+        return type(self._backend.model).__name__
+
+    @property
+    def special_tokens(self) -> int:
+        """How many special tokens are added to a single text."""
+        return sum(piece.source == "special" for piece in self._single)
+
+    def prefix_length(self, prompt: str) -> int:
+        """How many tokens of a text come from a prompt in front of it, the special tokens before it included."""
+        sources = [piece.source for piece in self._single]
+        return sources.index("first") + len(self.spans(prompt))
+
+    @property
+    def vocab_size(self) -> int:
+        """One more than the largest token id."""
+        return max(self._backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+
+    def vocab(self) -> dict[str, int]:
+        """Return token -> id, added tokens included."""
+        return dict(self._backend.get_vocab(with_added_tokens=True))
+
+    def to_json(self) -> str:
+        """Return the content of a tokenizer.json with no truncation and no padding baked in."""
+        return str(self._backend.to_str(pretty=False))
+
+    def encode(self, texts: Sequence[Text], max_length: int | None = None, *, first: int = 0) -> list[TokenIds]:
+        """Encode texts, or pairs of texts, as the model reads them.
+
+        Args:
+            texts: strings, or tuples of two strings.
+            max_length: most tokens of one text or pair, special tokens included. A longer text loses its
+                end; of a pair, the longer text loses its end first ("longest first").
+            first: position of `texts[0]` in the caller's input, for messages.
+
+        Raises:
+            InvalidInput: something is not a string, or holds half of a surrogate pair.
+        """
+        flat: list[str] = []
+        for place, text in enumerate(texts, start=first):
+            flat.extend(_strings(text, place))
+        encodings = iter(self._encode_flat(flat, texts, first))
+        encoded = []
+        for text in texts:
+            if isinstance(text, str):
+                encoded.append(_assemble(self._single, next(encodings).ids, [], max_length))
+            else:
+                encoded.append(_assemble(self._pair, next(encodings).ids, next(encodings).ids, max_length))
+        return encoded
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Return the (start, end) characters of each token of a text, without special tokens."""
+        _strings(text, 0)
+        try:
+            return list(self._backend.encode(text, add_special_tokens=False).offsets)
+        except TypeError:
+            raise _surrogate([text], 0) from None
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """Return the pieces that token ids stand for, such as ``"##aff"``."""
+        return [self._backend.id_to_token(int(i)) or f"<{int(i)}>" for i in ids]
+
+    def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
+        """Return the text that token ids stand for, as far as it can be told from them."""
+        return str(self._backend.decode([int(i) for i in ids], skip_special_tokens=skip_special_tokens))
+
+    def _encode_flat(self, flat: list[str], texts: Sequence[Text], first: int) -> list[Encoding]:
+        try:
+            # special tokens are added in `_assemble`, where cutting happens, so that they are never cut off
+            return list(self._backend.encode_batch_fast(flat, add_special_tokens=False))
+        except TypeError:
+            raise _surrogate(texts, first) from None
+
+
+def _strings(text: object, place: int) -> tuple[str, ...]:
+    if isinstance(text, str):
+        return (text,)
+    if isinstance(text, tuple | list) and len(text) == 2 and all(isinstance(part, str) for part in text):
+        return tuple(text)
+    shown = repr(text)
+    raise InvalidInput(
+        f"text {place} is {type(text).__name__} ({shown[:60]}{'…' * (len(shown) > 60)}), but a text must be a "
+        "str, or a pair of texts a tuple of two str. Convert it with str(), or drop it."
+    )
+
+
+def _surrogate(texts: Sequence[Text], first: int) -> InvalidInput:
+    """Find the text that cannot be encoded as UTF-8, and describe it."""
+    for place, text in enumerate(texts, start=first):
+        for part in _strings(text, place):
+            try:
+                part.encode()
+            except UnicodeEncodeError as error:
+                return InvalidInput(
+                    f"text {place} is not valid Unicode: half of a surrogate pair ({part[error.start]!r}) at "
+                    f"character {error.start}. Mend it with text.encode('utf-8', 'replace').decode()."
+                )
+    return InvalidInput("a text was refused by the tokeniser")
+
+
+def _layout(backend: Backend, *, pair: bool) -> tuple[_Piece, ...]:
+    """Learn the input layout by encoding a small sample and looking at what stands around it."""
+    sample = backend.encode("a", "a" if pair else None, add_special_tokens=True)
+    pieces: list[_Piece] = []
+    for token_id, type_id, sequence in zip(sample.ids, sample.type_ids, sample.sequence_ids, strict=True):
+        source: Literal["special", "first", "second"]
+        source = "special" if sequence is None else ("first", "second")[sequence]
+        if source == "special" or not any(piece.source == source for piece in pieces):
+            pieces.append(_Piece(source, token_id, type_id))
+    if not any(piece.source == "first" for piece in pieces):
+        raise TokenizerError("the tokeniser finds no token in the text 'a': its vocabulary is not usable.")
+    return tuple(pieces)
+
+
+def _assemble(layout: tuple[_Piece, ...], a: list[int], b: list[int], max_length: int | None) -> TokenIds:
+    total = len(a) + len(b)
+    if max_length is not None:
+        room = max_length - sum(piece.source == "special" for piece in layout)
+        keep_a, keep_b = _share(len(a), len(b), max(room, 0))
+        a, b = a[:keep_a], b[:keep_b]
+    ids: list[int] = []
+    types: list[int] = []
+    for piece in layout:
+        part = [piece.token_id] if piece.source == "special" else a if piece.source == "first" else b
+        ids += part
+        types += [piece.type_id] * len(part)
+    return TokenIds(ids, types, lost=total - len(a) - len(b))
+
+
+def _share(a: int, b: int, room: int) -> tuple[int, int]:
+    """Share `room` tokens between two texts of `a` and `b` tokens: the longer one loses its end first.
+
+    >>> _share(3, 9, 10), _share(9, 3, 10), _share(8, 8, 5), _share(4, 0, 3)
+    ((3, 7), (7, 3), (2, 3), (3, 0))
+    """
+    if a + b <= room:
+        return a, b
+    shorter = min(a, b)
+    if 2 * shorter > room:  # both must give
+        shorter = room // 2
+    longer = room - shorter
+    return (shorter, longer) if a <= b else (longer, shorter)
