@@ -14,6 +14,6 @@ echo "Reading this project's pages into a collection. The model is all-MiniLM-L6
 run index docs README.md CONTRIBUTING.md -c "$collection" --model "$model" --prune
 ask "How do I add a new architecture?"
 ask "What happens to a text that is too long?"
-ask "Which version of Python do I need?"
+ask "Which file formats can I search?"
 
 printf '\nDone in %s s. The same over your own files: make search DIR=path Q="question"\n' "$(($(date +%s) - begun))"
