@@ -275,7 +275,7 @@ class Collection:
         if not isinstance(query, np.ndarray) or query.dtype != np.float32 or query.shape != (self._dim,):
             shape = f"{query.dtype} {query.shape}" if isinstance(query, np.ndarray) else type(query).__name__
             raise InvalidInput(f"query is {shape}; accepted: a str, or a float32 array ({self._dim},).")
-        return query.astype(np.float32, copy=False)
+        return np.asarray(query, dtype=np.float32)
 
     def _vectors(self, rows: Sequence[Row], advance: Advance) -> tuple[Mapping[str, bytes], int]:
         """Return digest -> vector of these rows, and how many were encoded: each text that is new, once."""

@@ -1,0 +1,79 @@
+"""What to show of a hit: its text and the question's vector in, the sentences that answer best out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from sentvec.search.types import Hit, TextEncoder
+from sentvec.text.chunking import sentences
+
+ROOM = 320  # characters that are read at a glance
+_HEADING = re.compile(r"^[ ]{0,3}#{1,6}[ \t]+([^\n]*?)[ \t#]*$(?=\s)", re.MULTILINE)
+
+
+def snippets(model: TextEncoder, query: str, hits: Sequence[Hit], room: int = ROOM) -> list[str]:
+    """Return a short extract of each hit, on one line.
+
+    A text that fits is shown whole. Of a longer one, the sentence nearest to the question by the model is
+    shown, with as many of those around it as fit.
+
+    Args:
+        model: the collection's model.
+        query: the question.
+        hits: the answers.
+        room: characters of an extract.
+    """
+    parts = [[one_line(_HEADING.sub(r"\1 —", part)) for part in sentences(hit.text)] for hit in hits]
+    # A sentence longer than the room is cut to windows, so that its best part can be shown too.
+    parts = [[piece for part in split for piece in _windows(part, room)] for split in parts]
+    long = [n for n, split in enumerate(parts) if len(" ".join(split)) > room]
+    if not long:
+        return [" ".join(split) for split in parts]
+    flat = [piece for n in long for piece in parts[n]]
+    vectors = model.encode_document(flat, progress=False)
+    asked = model.encode_query([query], progress=False)[0]
+    lengths = np.linalg.norm(vectors, axis=1)
+    scores = vectors @ asked / np.where(lengths > 0, lengths, 1)
+    shown = [" ".join(split) for split in parts]
+    first = 0
+    for n in long:
+        last = first + len(parts[n])
+        shown[n] = _around(parts[n], int(np.argmax(scores[first:last])), room)
+        first = last
+    return shown
+
+
+def one_line(text: str) -> str:
+    """Put a text on one line, without the control characters by which it could steer a terminal.
+
+    >>> one_line("two\\n  lines \\x1b[31m")
+    'two lines [31m'
+    """
+    return " ".join("".join(c if c.isprintable() or c.isspace() else " " for c in text).split())
+
+
+def _windows(part: str, room: int) -> list[str]:
+    pieces = []
+    while len(part) > room:
+        cut = part.rfind(" ", room // 2, room)
+        cut = room if cut < 0 else cut
+        pieces.append(part[:cut].strip())
+        part = part[cut:].strip()
+    return [*pieces, part]
+
+
+def _around(parts: Sequence[str], best: int, room: int) -> str:
+    """Join the best sentence with those after it and before it, as far as they fit."""
+    first = last = best
+    used = len(parts[best])
+    while last + 1 < len(parts) and used + 1 + len(parts[last + 1]) <= room:
+        last += 1
+        used += 1 + len(parts[last])
+    while first > 0 and used + 1 + len(parts[first - 1]) <= room:
+        first -= 1
+        used += 1 + len(parts[first])
+    before, after = "… " if first > 0 else "", " …" if last + 1 < len(parts) else ""
+    return f"{before}{' '.join(parts[first : last + 1])}{after}"
