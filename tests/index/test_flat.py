@@ -26,9 +26,7 @@ def oracle(vectors, ids, queries, k, cosine):
 
 
 @pytest.mark.parametrize("metric", ["cosine", "inner_product"])
-@pytest.mark.parametrize(
-    ("n", "queries", "k"), [(1, 1, 1), (100, 3, 10), (100, 50, 7), (5, 2, 10), (700, 40, 700)]
-)
+@pytest.mark.parametrize(("n", "queries", "k"), [(1, 1, 1), (100, 3, 10), (100, 50, 7), (5, 2, 10), (700, 40, 700)])
 def test_equals_numpy(metric, n, queries, k):
     vectors, asked = rows(n), rows(queries, seed=1)
     ids = np.random.default_rng(2).permutation(n).astype(np.int64) + 2**40

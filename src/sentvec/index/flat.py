@@ -59,9 +59,7 @@ class FlatIndex:
         """
         rows = self._checked(vectors)
         if ids.dtype != np.int64 or ids.shape != (len(rows),):
-            raise InvalidInput(
-                f"ids are {ids.dtype} {ids.shape}; accepted: int64 ({len(rows)},), one a vector."
-            )
+            raise InvalidInput(f"ids are {ids.dtype} {ids.shape}; accepted: int64 ({len(rows)},), one a vector.")
         new = set(ids.tolist())
         if len(new) < len(ids) or new & self._ids:
             values, counts = np.unique(ids, return_counts=True)
@@ -120,9 +118,7 @@ class FlatIndex:
 
     def _checked(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         if vectors.dtype != np.float32 or vectors.ndim != 2 or vectors.shape[1] != self.dim:
-            raise InvalidInput(
-                f"vectors are {vectors.dtype} {vectors.shape}; accepted: float32 (n, {self.dim})."
-            )
+            raise InvalidInput(f"vectors are {vectors.dtype} {vectors.shape}; accepted: float32 (n, {self.dim}).")
         finite = np.isfinite(vectors).all(axis=1)
         if not finite.all():
             raise NonFiniteOutput(f"vector {int(np.argmin(finite))} of {len(vectors)} holds NaN or infinity.")

@@ -271,7 +271,8 @@ class Collection:
             model = self._need_model("search by a text")
             if not storable(query, "the query").strip():
                 raise InvalidInput("The query is empty; give some words.")
-            return vectors_of_model(model.encode_query([query], progress=False), (1, self._dim), self._name)[0]
+            vectors = vectors_of_model(model.encode_query([query], progress=False), (1, self._dim), self._name)
+            return vectors.reshape(self._dim)
         if not isinstance(query, np.ndarray) or query.dtype != np.float32 or query.shape != (self._dim,):
             shape = f"{query.dtype} {query.shape}" if isinstance(query, np.ndarray) else type(query).__name__
             raise InvalidInput(f"query is {shape}; accepted: a str, or a float32 array ({self._dim},).")

@@ -9,7 +9,7 @@ import re
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -28,6 +28,7 @@ _KNOWN = frozenset(TEXT + TITLE + _OTHER)
 
 _NAME = re.compile(r"[^\W\d][\w .\-/()#%]{0,39}")
 _SAMPLE_ROWS = 200
+_SAMPLE_CHARACTERS = 100_000
 _field_limit = threading.Lock()  # csv's limit on a field's size is one number for the whole process
 
 
@@ -58,17 +59,14 @@ class Reading:
 
 def read_csv(text: str) -> Reading:
     """Read comma, semicolon, tab or bar separated rows, whichever gives the most even columns."""
-    sample = text[:100_000]
-    evenness = {mark: _evenness(list(_parse(sample, mark, quoted=True))) for mark in ",;\t|"}
-    return _from_rows(list(_rows(text, max(evenness, key=lambda mark: evenness[mark]))))
+    sample = text[:_SAMPLE_CHARACTERS]
+    evenness = {mark: _evenness(_parse(sample, mark, quoted=True)) for mark in ",;\t|"}
+    return _from_rows(_rows(text, max(evenness, key=lambda mark: evenness[mark]), share=1.0))
 
 
 def read_tsv(text: str) -> Reading:
-    """Read tab separated rows; quotes count as such only where the columns are not even without them."""
-    plain = list(_parse(text, "\t", quoted=False))
-    if _evenness(plain) < (0.99, 0):
-        return _from_rows(list(_rows(text, "\t")))
-    return _from_rows([(line, [_unquoted(cell) for cell in row]) for line, row in plain])
+    """Read tab separated rows."""
+    return _from_rows(_rows(text, "\t", share=0.99))
 
 
 def read_jsonl(text: str) -> Reading:
@@ -169,12 +167,17 @@ def _longest(rows: Sequence[Sequence[str]], width: int) -> int | None:
     return sums.index(first) if first >= 2 * second and first >= 20 * len(rows) else None
 
 
-def _rows(text: str, mark: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line, cells), with quotes where they are closed, and without where one swallows the rest."""
-    quoted = list(_parse(text, mark, quoted=True))
-    if _open_quote(text, mark):
-        return iter([(line, [_unquoted(cell) for cell in row]) for line, row in _parse(text, mark, quoted=False)])
-    return iter(quoted)
+def _rows(text: str, mark: str, share: float) -> list[tuple[int, list[str]]]:
+    """Return (line, cells) of each row.
+
+    Many files are written without quoting, and a quote in them is a mark of the text, which would swallow
+    the rows after it. So quotes are taken as such only where columns are not even without them (in fewer than
+    `share` of the rows), and where each one is closed.
+    """
+    plain = _parse(text, mark, quoted=False)
+    if _evenness(plain) >= (share, 2) or _open_quote(text, mark):
+        return [(line, [_unquoted(cell) for cell in row]) for line, row in plain]
+    return _parse(text, mark, quoted=True)
 
 
 def _open_quote(text: str, mark: str) -> bool:
@@ -191,7 +194,7 @@ def _open_quote(text: str, mark: str) -> bool:
     return False
 
 
-def _parse(text: str, mark: str, *, quoted: bool) -> Iterator[tuple[int, list[str]]]:
+def _parse(text: str, mark: str, *, quoted: bool) -> list[tuple[int, list[str]]]:
     rows: list[tuple[int, list[str]]] = []
     with _field_limit:
         before = csv.field_size_limit(sys.maxsize)
@@ -205,12 +208,12 @@ def _parse(text: str, mark: str, *, quoted: bool) -> Iterator[tuple[int, list[st
                 line = reader.line_num + 1
         finally:
             csv.field_size_limit(before)
-    return iter(rows)
+    return rows
 
 
 def _evenness(rows: Sequence[tuple[int, Sequence[str]]]) -> tuple[float, int]:
     """Return (share of the rows that have the usual number of columns, that number); 0 for one column."""
-    counts = Counter(len(row) for _, row in rows[:_SAMPLE_ROWS] if row)
+    counts = Counter(len(row) for _, row in rows if row)
     if not counts:
         return 0.0, 0
     columns, many = counts.most_common(1)[0]

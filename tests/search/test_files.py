@@ -1,0 +1,322 @@
+"""Files come in whole, changes cost only what is new, and nothing is lost by what cannot be read."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import apsw
+import pytest
+from fake_model import FakeModel
+
+from sentvec.errors import CollectionBusy, InvalidInput
+from sentvec.search import ingest
+from sentvec.search.collection import Collection
+
+LONG_AGO = 1_000_000_000
+
+
+@pytest.fixture
+def docs(tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    write(folder / "pets.md", "# Cats\n\nCats sleep all day.\n\n# Dogs\n\nDogs bark at night.\n")
+    write(folder / "rows.csv", "id,text\n1,Fish swim in water.\n2,Birds fly in the air.\n")
+    return folder
+
+
+@pytest.fixture
+def collection(tmp_path, model):
+    with Collection.open(tmp_path / "c.sv", model) as opened:
+        yield opened
+
+
+def write(path, text, age=LONG_AGO):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    os.utime(path, (age, age))
+
+
+def stored(collection):
+    """All passages of a collection that holds fewer than a thousand, in order of place."""
+    hits = collection.search("anything at all", k=1000)
+    return sorted((Path(hit.source).name, hit.line, hit.end_line, hit.text) for hit in hits)
+
+
+def test_files_become_passages_with_file_and_line(docs, collection):
+    report = collection.add_files([docs])
+    assert stored(collection) == [
+        ("pets.md", 1, 3, "# Cats\n\nCats sleep all day."),
+        ("pets.md", 5, 7, "# Dogs\n\nDogs bark at night."),
+        ("rows.csv", 2, 2, "Fish swim in water."),
+        ("rows.csv", 3, 3, "Birds fly in the air."),
+    ]
+    assert (report.files, report.changed_files, report.added, report.encoded) == (2, 2, 4, 4)
+    assert (report.skipped, report.bad_records, report.ignored) == ((), (), ())
+    hit = collection.search("fish swim", k=1)[0]
+    assert (hit.source, hit.metadata) == (str(docs / "rows.csv"), {"id": "1"})
+    assert collection.stats().files == 2
+
+
+def test_long_files_are_cut_within_the_models_limit(docs, collection, model):
+    write(docs / "long.txt", " ".join(f"Sentence {n} is here." for n in range(200)))
+    collection.add_files(docs / "long.txt")
+    assert len(collection) > 20
+    assert all(len(model.token_spans(text)) <= 30 for text in model.encoded)
+
+
+def test_the_same_again_does_nothing(docs, collection, model):
+    collection.add_files([docs])
+    model.encoded.clear()
+    before = stored(collection)
+    report = collection.add_files([docs])
+    assert (report.unchanged_files, report.changed_files, report.added, report.encoded) == (2, 0, 0, 0)
+    assert (stored(collection), model.encoded) == (before, [])
+
+
+def test_an_edit_encodes_only_what_is_new(docs, collection, model):
+    collection.add_files([docs])
+    model.encoded.clear()
+    write(docs / "pets.md", "New first line.\n\n# Cats\n\nCats sleep all day.\n\n# Cows\n\nCows eat grass.\n")
+    report = collection.add_files([docs])
+    assert model.encoded == ["New first line.", "# Cows\n\nCows eat grass."]
+    assert (report.changed_files, report.unchanged_files) == (1, 1)
+    assert (report.added, report.unchanged, report.removed, report.encoded) == (2, 1, 1, 2)
+    assert [row for row in stored(collection) if row[0] == "pets.md"] == [
+        ("pets.md", 1, 1, "New first line."),
+        ("pets.md", 3, 5, "# Cats\n\nCats sleep all day."),
+        ("pets.md", 7, 9, "# Cows\n\nCows eat grass."),
+    ]
+
+
+def test_an_edit_of_the_same_size_and_time_is_seen_if_it_was_just_read(docs, collection):
+    file = docs / "just.txt"
+    file.write_text("aaa bbb")
+    collection.add_files([file])
+    time = file.stat().st_mtime_ns
+    file.write_text("aaa ccc")
+    os.utime(file, ns=(time, time))
+    assert collection.add_files([file]).changed_files == 1
+
+
+def test_a_touched_file_is_read_but_not_stored_again(docs, collection, model):
+    collection.add_files([docs])
+    os.utime(docs / "pets.md", (LONG_AGO + 5, LONG_AGO + 5))
+    assert collection.add_files([docs]).unchanged_files == 2
+
+
+def test_a_moved_file_is_not_encoded_again(docs, collection, model):
+    collection.add_files([docs])
+    model.encoded.clear()
+    (docs / "pets.md").rename(docs / "animals.md")
+    report = collection.add_files([docs], prune=True)
+    assert (report.added, report.removed_files, report.removed, report.encoded) == (2, 1, 2, 0)
+    assert model.encoded == []
+
+
+def test_equal_passages_of_one_file_are_all_kept(docs, collection, model):
+    write(docs / "same.csv", "text\nsame\nsame\nsame\n")
+    report = collection.add_files(docs / "same.csv")
+    assert (report.added, report.encoded) == (3, 1)
+    write(docs / "same.csv", "text\nsame\nsame\n")
+    assert collection.add_files(docs / "same.csv").removed == 1
+    assert [row[1] for row in stored(collection)] == [2, 3]
+
+
+def test_prune_removes_what_is_gone_from_the_given_folders_only(docs, collection, tmp_path):
+    other = tmp_path / "docs2"
+    other.mkdir()
+    write(other / "kept.txt", "Kept text.")
+    collection.add_files([docs, other])
+    (docs / "pets.md").unlink()
+    (other / "kept.txt").unlink()
+    assert collection.add_files([docs]).removed_files == 0
+    report = collection.add_files([docs], prune=True)
+    assert (report.removed_files, report.removed) == (1, 2)
+    assert {row[0] for row in stored(collection)} == {"rows.csv", "kept.txt"}
+
+
+def test_prune_keeps_what_could_not_be_listed(docs, collection, monkeypatch):
+    (docs / "closed").mkdir()
+    write(docs / "closed" / "a.txt", "Behind a closed door.")
+    collection.add_files([docs])
+    scandir = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    report = collection.add_files([docs], prune=True)
+    assert report.removed_files == 0
+    assert report.skipped == ((str(docs / "closed"), "cannot be listed: Permission denied"),)
+    assert "a.txt" in {row[0] for row in stored(collection)}
+
+
+def test_what_cannot_be_read_is_counted_and_named(docs, collection, monkeypatch):
+    write(docs / "binary.txt", b"\x89PNG\r\n\x00\x00")
+    write(docs / "empty.md", b"")
+    write(docs / "latin.txt", "café au lait".encode("latin-1"))
+    write(docs / "bad.jsonl", b"{\n")
+    write(docs / "some.jsonl", b'{"text": "good"}\n{"text": 5}\n')
+    write(docs / "image.png", b"\x89PNG")
+    (docs / "broken.txt").symlink_to(docs / "nowhere")
+    os.mkfifo(docs / "pipe.txt")
+    report = collection.add_files([docs])
+    reasons = {Path(path).name: reason for path, reason in report.skipped}
+    assert reasons.keys() == {"binary.txt", "empty.md", "latin.txt", "bad.jsonl", "broken.txt", "pipe.txt"}
+    assert reasons["binary.txt"].startswith("binary file")
+    assert reasons["empty.md"] == "empty"
+    assert reasons["latin.txt"] == "not UTF-8 text (byte 0xe9 at 3); save it as UTF-8"
+    assert reasons["bad.jsonl"].startswith("no record could be read; line 1: not a JSON object")
+    assert reasons["broken.txt"] == "cannot be read: No such file or directory"
+    assert reasons["pipe.txt"] == "not a regular file"
+    assert report.bad_records == (
+        (str(docs / "some.jsonl"), 2, "not a JSON object with text: its field 'text' is a int, not text"),
+    )
+    assert report.ignored == (str(docs / "image.png"),)
+    assert (report.files, report.changed_files) == (9, 3)
+    assert len(collection) == 5
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission(docs, collection):
+    (docs / "pets.md").chmod(0)
+    assert collection.add_files([docs]).skipped == ((str(docs / "pets.md"), "cannot be read: Permission denied"),)
+
+
+@pytest.mark.parametrize("now", [b"", b"\0\1\2", "é".encode("latin-1")])
+def test_what_was_stored_of_a_file_stays_when_it_cannot_be_read_any_more(docs, collection, now):
+    collection.add_files([docs])
+    before = stored(collection)
+    write(docs / "pets.md", now)
+    ((path, reason),) = collection.add_files([docs], prune=True).skipped
+    assert path == str(docs / "pets.md")
+    assert reason.endswith("; what was indexed of it before is kept")
+    assert stored(collection) == before
+
+
+def test_a_path_that_does_not_exist_is_an_error_before_anything_is_written(docs, collection):
+    with pytest.raises(InvalidInput, match="nope"):
+        collection.add_files([docs, docs / "nope"])
+    assert len(collection) == 0
+
+
+def test_the_collections_own_folder_is_passed_over(docs, model):
+    with Collection.open(docs / "own.sv", model) as collection:
+        write(docs / "own.sv" / "stray.txt", "Not to be read.")
+        assert collection.add_files([docs]).files == 2
+
+
+def test_the_same_files_from_another_folder_and_under_a_relative_name(docs, collection, monkeypatch):
+    collection.add_files([docs])
+    monkeypatch.chdir(docs)
+    report = collection.add_files(["pets.md", Path("../docs/rows.csv")])
+    assert report.unchanged_files == 2
+
+
+def test_bad_lines_beyond_a_hundred_are_counted(docs, collection):
+    write(docs / "bad.jsonl", '{"text": "good"}\n' + "{\n" * 250)
+    bad = collection.add_files(docs / "bad.jsonl").bad_records
+    assert len(bad) == 100
+    assert bad[-1][2].endswith("(and 150 more lines of this file)")
+
+
+def test_small_files_share_one_encoding_and_one_commit(tmp_path, collection, model, monkeypatch):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for n in range(30):
+        write(folder / f"{n:02}.txt", f"Text number {n}.")
+    calls = []
+    encode = model.encode_document
+    monkeypatch.setattr(model, "encode_document", lambda texts, **o: calls.append(len(texts)) or encode(texts, **o))
+    monkeypatch.setattr(ingest, "GROUP", 10)
+    before = collection._reader.clock()[0]
+    collection.add_files([folder])
+    assert calls == [10, 10, 10]
+    assert collection._reader.clock()[0] - before == 3
+
+
+def test_a_model_that_fails_leaves_what_was_committed(docs, collection, model, monkeypatch):
+    monkeypatch.setattr(ingest, "GROUP", 1)
+    encode = model.encode_document
+
+    def failing(texts, **options):
+        if any("Birds" in text for text in texts):
+            raise RuntimeError("out of memory")
+        return encode(texts, **options)
+
+    monkeypatch.setattr(model, "encode_document", failing)
+    with pytest.raises(RuntimeError):
+        collection.add_files([docs])
+    assert {row[0] for row in stored(collection)} == {"pets.md"}  # whole, and nothing of the other
+    monkeypatch.setattr(model, "encode_document", encode)
+    assert collection.add_files([docs]).changed_files == 1
+
+
+def test_a_writer_that_is_kept_out_loses_nothing(docs, collection, tmp_path, model):
+    db = apsw.Connection(str(tmp_path / "c.sv" / "db.sqlite"))
+    db.execute("BEGIN IMMEDIATE")
+    with Collection.open(tmp_path / "c.sv", model, busy_timeout=0.01) as second:
+        with pytest.raises(CollectionBusy):
+            second.add_files([docs])
+        db.execute("ROLLBACK")
+        assert second.add_files([docs]).added == 4
+    db.close()
+
+
+def test_killed_at_any_moment_every_file_is_whole(tmp_path):
+    """Real processes, killed at random while they write; what they said was done must be there, whole."""
+    chance = random.Random(7)
+    folder, files = tmp_path / "c.sv", tmp_path / "files"
+    files.mkdir()
+    total = 0
+    for round_ in range(6):
+        process = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("writer.py"), folder, files, str(round_)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        done = -1
+        stop = chance.randrange(1, 25)
+        for line in process.stdout:
+            done = int(line)
+            if done >= stop:
+                break
+        for _ in range(chance.randrange(0, 200_000)):  # somewhere within the next file, not at its start
+            pass
+        process.kill()
+        rest, errors = process.communicate()
+        assert errors == ""
+        done = max([done, *map(int, re.findall(r"^\d+$", rest, re.MULTILINE))])
+        total += done + 1
+        check_whole(folder, done, round_)
+    assert total > 30
+
+
+def check_whole(folder, done, round_):
+    db = apsw.Connection(str(folder / "db.sqlite"))
+    assert db.pragma("integrity_check") == "ok"
+    assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert db.execute("SELECT count(*) FROM passages p LEFT JOIN vectors v USING (row) WHERE v.row IS NULL").get == 0
+    db.close()
+    with Collection.open(folder, FakeModel()) as collection:
+        held = {}
+        for hit in collection.search("sentence", k=100_000):
+            held.setdefault(int(Path(hit.source).stem), []).append(hit)
+        for place, hits in held.items():
+            versions = {tuple(map(int, v)) for hit in hits for v in re.findall(r"file (\d+) in round (\d+)", hit.text)}
+            assert len(versions) == 1  # one version of the file, not a mixture
+            ((number, made),) = versions
+            sentences = {int(n) for hit in hits for n in re.findall(r"Sentence (\d+)", hit.text)}
+            assert sentences == set(range(40))
+            last = max((n for n in range(done + 1) if n % 20 == place), default=None)
+            if last is not None:  # acknowledged in this round: this version, or the one after it
+                assert made == round_
+                assert number in (last, done + 1)
+        assert set(range(min(done + 1, 20))) <= held.keys()
