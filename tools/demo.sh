@@ -1,6 +1,7 @@
 #!/bin/sh
 # The demo: this project's own pages in, three questions and their answers out (a ready .venv is needed).
 set -eu
+unset CDPATH  # with it, cd could go elsewhere, and print where
 cd "$(dirname "$0")/.."
 export PATH="$PWD/.venv/bin:$PATH"
 model=sentence-transformers/all-MiniLM-L6-v2

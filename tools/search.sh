@@ -2,6 +2,7 @@
 # `make search`: a folder in DIR and a question in Q, read from the environment so that no shell interprets them;
 # ranked passages out. The collection lies in .demo/ of this checkout: nothing is written to the user's folder.
 set -eu
+unset CDPATH  # with it, cd could go elsewhere, and print where
 cd "$(dirname "$0")/.."
 usage='usage: make search DIR=path/to/folder Q="your question"'
 
@@ -14,7 +15,7 @@ case $DIR in "~"|"~/"*) DIR=$HOME${DIR#"~"} ;; esac  # not every shell expands a
 
 sh tools/venv.sh search
 
-whole=$(cd "$(dirname -- "$DIR")" && pwd -P)/$(basename -- "$DIR")
+whole=$(cd -- "$(dirname -- "$DIR")" && pwd -P)/$(basename -- "$DIR")
 [ -d "$DIR" ] && whole=$(cd -- "$DIR" && pwd -P)
 name=$(basename -- "$whole" | tr -c 'A-Za-z0-9._\n-' '_')
 key=$(printf '%s' "$whole" | cksum | cut -d ' ' -f 1)

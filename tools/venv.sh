@@ -2,6 +2,7 @@
 # The virtual environment of this checkout: an extra's name in (search or dev), a ready .venv out.
 # Does nothing when .venv already holds that extra as pyproject.toml and constraints.txt ask for it.
 set -eu
+unset CDPATH  # with it, cd could go elsewhere, and print where
 cd "$(dirname "$0")/.."
 extra=$1
 python=${PYTHON:-python3}
