@@ -31,7 +31,7 @@ for holds in "$extra" dev; do  # dev holds everything that search does
     [ "$(cat ".venv/.installed-$holds" 2>/dev/null)" = "$wanted" ] && exit 0
 done
 
-quiet=--quiet
+quiet=-qq  # errors only: pip warns about things of the machine that are none of ours
 [ -t 1 ] && quiet=--progress-bar=on
 echo "Installing sentvec[$extra] into .venv (torch is large: this takes a while, once)"
 "$bin/python" -m pip --disable-pip-version-check install "$quiet" -c constraints.txt -e ".[$extra]"
