@@ -25,6 +25,7 @@ from sentvec.errors import (
     NonFiniteOutput,
 )
 from sentvec.search.collection import Collection
+from sentvec.search.store import Store
 
 PETS = ["Cats sleep all day.", "Dogs bark at night.", "Fish swim in water."]
 
@@ -219,6 +220,15 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path, model):
 def test_what_a_killed_creation_leaves_is_no_obstacle(tmp_path, model):
     (tmp_path / ".db.sqlite.0123").write_bytes(b"half")
     Collection.open(tmp_path, model).close()
+
+
+def test_of_two_that_create_at_once_one_wins_and_both_use_it(tmp_path, pets):
+    before = (tmp_path / "pets.sv" / "db.sqlite").stat().st_ino
+    Store.create(tmp_path / "pets.sv", {"model": "late", "fingerprint": "00", "dim": 9})
+    assert (tmp_path / "pets.sv" / "db.sqlite").stat().st_ino == before
+    with Collection.open(tmp_path / "pets.sv") as again:
+        assert (again.model_name, len(again)) == ("fake", 3)
+    assert not list((tmp_path / "pets.sv").glob(".db.sqlite*"))
 
 
 @pytest.mark.parametrize("kind", ["empty", "garbage", "text", "other"])

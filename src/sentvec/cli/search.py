@@ -49,7 +49,7 @@ def search(
     from sentvec.search.snippets import snippets
 
     shown = snippets(encoder, query, hits)
-    if sys.stdout.isatty():
+    if _on_terminal():
         _print_table(hits, shown)
     else:
         _print_lines(hits, shown)
@@ -60,6 +60,10 @@ def place(hit: Hit) -> str:
     if hit.source is None:
         return shown_path(hit.id)
     return f"{shown_path(hit.source)}:{hit.line}"
+
+
+def _on_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _print_lines(hits: list[Hit], shown: list[str]) -> None:
