@@ -38,15 +38,25 @@ class Embedder:
 
     Attributes:
         name: the name or folder that it was made from.
+        folder: where its files were found.
         encoder: the encoder module.
         device: where the encoder runs.
         precision: the encoder's number format.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, name: str, device: str = "auto", precision: str = "float32") -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        name: str,
+        folder: Path | None = None,
+        device: str = "auto",
+        precision: str = "float32",
+    ) -> None:
         dtype = precision_of(precision)
         _check(checkpoint)
         self.name = name
+        self.folder = folder
         self.device = device_of(device)
         self.precision = precision
         self.encoder: Encoder = checkpoint.encoder
@@ -88,7 +98,8 @@ class Embedder:
             InvalidInput: an argument's value is not known.
         """
         precision_of(precision)  # a slip of the pen should not cost a download
-        checkpoint = load(resolve(name, revision=revision, local_files_only=local_files_only))
+        folder = resolve(name, revision=revision, local_files_only=local_files_only)
+        checkpoint = load(folder)
         changes: dict[str, Any] = {}
         if pooling is not None:
             names = (pooling,) if isinstance(pooling, str) else tuple(pooling)
@@ -96,7 +107,7 @@ class Embedder:
         if max_seq_length is not None:
             changes["max_seq_length"] = max_seq_length
         checkpoint = replace(checkpoint, recipe=replace(checkpoint.recipe, **changes))
-        return cls(checkpoint, name=os.fspath(name), device=device, precision=precision)
+        return cls(checkpoint, name=os.fspath(name), folder=folder, device=device, precision=precision)
 
     @property
     def tokenizer(self) -> Tokenizer:

@@ -1,0 +1,80 @@
+"""Every attention kernel gives what the equation gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sentvec.errors import InvalidInput
+from sentvec.nn.kernels import KERNELS, attention, probabilities, reference
+
+
+def by_hand(q, k, v, lengths):
+    """softmax(q k^T / sqrt(d)) v, one number at a time."""
+    out = torch.zeros_like(q)
+    start = 0
+    for length in lengths:
+        for head in range(q.shape[1]):
+            for i in range(length):
+                scores = torch.stack([q[start + i, head] @ k[start + j, head] for j in range(length)])
+                weights = torch.exp(scores / q.shape[2] ** 0.5)
+                weights = weights / weights.sum()
+                out[start + i, head] = sum(weights[j] * v[start + j, head] for j in range(length))
+        start += length
+    return out
+
+
+def qkv(lengths, heads=2, head_dim=4):
+    generator = torch.Generator().manual_seed(sum(lengths))
+    return torch.randn(3, sum(lengths), heads, head_dim, generator=generator).unbind(0)
+
+
+def test_reference_is_the_equation():
+    lengths = [3, 1, 4]
+    q, k, v = qkv(lengths)
+    torch.testing.assert_close(reference(q, k, v, lengths), by_hand(q, k, v, lengths), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("kernel", [*sorted(set(KERNELS) - {"reference"}), "auto"])
+@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=8))
+@settings(deadline=None, max_examples=40)
+def test_kernels_equal_the_reference(kernel, lengths):
+    q, k, v = qkv(lengths)
+    expected = attention(q, k, v, lengths, kernel="reference")
+    torch.testing.assert_close(attention(q, k, v, lengths, kernel=kernel), expected, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_no_text_sees_another(kernel):
+    lengths = [2, 2, 5]
+    q, k, v = qkv(lengths)
+    before = attention(q, k, v, lengths, kernel=kernel)
+    k[:2], v[:2] = 1e3, -1e3
+    after = attention(q, k, v, lengths, kernel=kernel)
+    torch.testing.assert_close(after[2:], before[2:], atol=1e-6, rtol=0)
+    assert not torch.allclose(after[:2], before[:2])
+
+
+def test_probabilities_sum_to_one_over_the_text():
+    q, k, _ = qkv([3, 5])
+    first, second = probabilities(q, k, [3, 5])
+    assert first.shape == (2, 3, 3)
+    assert second.shape == (2, 5, 5)
+    torch.testing.assert_close(second.sum(-1), torch.ones(2, 5))
+
+
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+def test_dropout_changes_the_result_and_keeps_its_mean(kernel):
+    q, k, _ = qkv([64])
+    v = torch.ones_like(q)
+    dropped = attention(q, k, v, [64], dropout=0.5, kernel=kernel)
+    assert dropped.std() > 0.01
+    assert abs(float(dropped.mean()) - 1) < 0.1
+
+
+def test_an_unknown_kernel_is_named():
+    q, k, v = qkv([2])
+    with pytest.raises(InvalidInput, match="'flash' is not known. Known: auto, reference"):
+        attention(q, k, v, [2], kernel="flash")
