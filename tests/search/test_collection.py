@@ -259,6 +259,21 @@ def test_damage_inside_is_an_error_of_ours(tmp_path, model):
     assert file.read_bytes() == data
 
 
+def test_a_missing_table_is_damage(tmp_path, pets):
+    db = apsw.Connection(str(tmp_path / "pets.sv" / "db.sqlite"))
+    db.execute("DROP TABLE vectors")
+    db.close()
+    with pytest.raises(CollectionCorrupt, match="no such table"):
+        pets.search("cats")
+
+
+def test_a_models_folder_is_remembered_from_the_root(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    with Collection.open("c.sv", FakeModel("model")) as collection:
+        assert collection.model_name == str(tmp_path / "model")
+
+
 @pytest.mark.parametrize("vector", [b"abc", np.full(32, np.nan, dtype="<f4").tobytes()])
 def test_a_stored_vector_that_is_none(tmp_path, pets, vector, model):
     db = apsw.Connection(str(tmp_path / "pets.sv" / "db.sqlite"))

@@ -103,9 +103,15 @@ def test_an_edit_of_the_same_size_and_time_is_seen_if_it_was_just_read(docs, col
     assert collection.add_files([file]).changed_files == 1
 
 
-def test_a_touched_file_is_read_but_not_stored_again(docs, collection, model):
+def test_touched_files_are_read_once_and_share_one_commit(docs, collection, monkeypatch):
     collection.add_files([docs])
-    os.utime(docs / "pets.md", (LONG_AGO + 5, LONG_AGO + 5))
+    for file in docs.iterdir():
+        os.utime(file, (LONG_AGO + 5, LONG_AGO + 5))
+    before = collection._reader.clock()[0]
+    report = collection.add_files([docs])
+    assert (report.unchanged_files, report.changed_files, report.added) == (2, 0, 0)
+    assert collection._reader.clock()[0] - before == 1
+    monkeypatch.setattr(Path, "read_bytes", None)  # known by size and time now: not opened at all
     assert collection.add_files([docs]).unchanged_files == 2
 
 

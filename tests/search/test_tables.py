@@ -137,6 +137,7 @@ def test_jsonl_objects_strings_and_titles():
         ('{"text": null}', "no text"),
         ("{}", "no text"),
         ('{"text": "a", "x": NaN}', "NaN is no JSON"),
+        ('{"text": "a", "x": 1e999}', "not JSON compliant"),
         (r'{"text": "\ud800"}', "surrogates not allowed"),
         ("[" * 100_000, "nested too deeply"),
         ('{"text": "a", "n": ' + "9" * 5000 + "}", "not a JSON object"),

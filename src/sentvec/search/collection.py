@@ -320,10 +320,12 @@ class Collection:
 def _create(folder: Path, model: TextEncoder) -> None:
     if folder.is_dir() and any(not file.name.startswith(f".{FILE}.") for file in folder.iterdir()):
         raise CollectionError(f"{str(folder)!r} holds other files and no collection. Give an empty or a new folder.")
+    # A model's folder must be found again from wherever the collection is opened next.
+    name = str(Path(model.name).absolute()) if Path(model.name).is_dir() else model.name
     try:
         Store.create(
             folder,
-            {"model": model.name, "fingerprint": model.fingerprint, "dim": model.dim, "metric": "cosine"},
+            {"model": name, "fingerprint": model.fingerprint, "dim": model.dim, "metric": "cosine"},
         )
     except SentvecError:
         raise

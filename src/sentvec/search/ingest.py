@@ -29,11 +29,18 @@ Vectors = Callable[[Sequence[Row], Advance], tuple[Mapping[str, bytes], int]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Pending:
-    """A file that has been read and cut, and waits to be encoded and committed."""
+class _Prepared:
+    """A file that has been looked at.
 
-    state: FileState
-    rows: tuple[Row, ...]
+    Attributes:
+        state: what to store of it, or None where nothing is new.
+        rows: its passages, to be encoded and stored; none where its content is as it was.
+        bad: (line, reason) of records left out.
+    """
+
+    state: FileState | None
+    rows: tuple[Row, ...] = ()
+    bad: tuple[tuple[int, str], ...] = ()
 
 
 def index_files(
@@ -52,30 +59,30 @@ def index_files(
         progress: as in `sentvec.progress.track`.
     """
     report = IndexReport(files=len(found.files), skipped=found.unreadable, ignored=found.ignored)
-    waiting: list[_Pending] = []
+    waiting: list[_Prepared] = []
     with track("Indexing (bytes)", sum(map(_size, found.files)), progress) as advance:
         for path in found.files:
             try:
-                pending, bad = _prepare(path, store, model)
+                file = _prepare(path, store, model)
             except InvalidInput as error:
                 report = replace(report, skipped=(*report.skipped, (path, _reason(error, path, store))))
                 advance(_size(path))
                 continue
-            if pending is None:
+            report = replace(report, bad_records=report.bad_records + _named(path, file.bad))
+            if not file.rows:
                 report = replace(report, unchanged_files=report.unchanged_files + 1)
                 advance(_size(path))
-                continue
-            report = replace(report, bad_records=report.bad_records + bad)
-            waiting.append(pending)
-            if sum(len(one.rows) for one in waiting) >= GROUP:
+            if file.state is not None:
+                waiting.append(file)
+            if sum(max(1, len(one.rows)) for one in waiting) >= GROUP:
                 report = _commit(waiting, store, vectors, advance, report)
                 waiting = []
         report = _commit(waiting, store, vectors, advance, report)
     return _pruned(found, store, report) if prune else report
 
 
-def _prepare(path: str, store: Store, model: TextEncoder) -> tuple[_Pending | None, tuple[tuple[str, int, str], ...]]:
-    """Read and cut a file, or return None where it is as it was.
+def _prepare(path: str, store: Store, model: TextEncoder) -> _Prepared:
+    """Look at a file, and read and cut it where it has changed.
 
     Raises:
         InvalidInput: it cannot be read; the message is the reason.
@@ -88,22 +95,19 @@ def _prepare(path: str, store: Store, model: TextEncoder) -> tuple[_Pending | No
             raise InvalidInput("not a regular file")
         same = before is not None and (before.size, before.mtime_ns) == (status.st_size, status.st_mtime_ns)
         if same and before is not None and before.read_ns - before.mtime_ns > RECENT_NS:
-            return None, ()
+            return _Prepared(None)
         data = Path(path).read_bytes()
     except OSError as error:
         raise InvalidInput(f"cannot be read: {error.strerror}") from None
     sha256 = hashlib.sha256(data).hexdigest()
     state = FileState(path, status.st_size, status.st_mtime_ns, sha256, read_ns)
     if before is not None and before.sha256 == sha256:
-        if before != state:
-            with store.writing():
-                store.touch(state)
-        return None, ()
+        return _Prepared(state)
     reading = read(path, data)
     rows = tuple(_rows(path, reading, model))
     if not rows:
         raise InvalidInput("empty")
-    return _Pending(state, rows), _named(path, reading.bad)
+    return _Prepared(state, rows, reading.bad)
 
 
 def _rows(path: str, reading: Reading, model: TextEncoder) -> Iterator[Row]:
@@ -122,34 +126,37 @@ def _rows(path: str, reading: Reading, model: TextEncoder) -> Iterator[Row]:
 
 
 def _commit(
-    waiting: Sequence[_Pending], store: Store, vectors: Vectors, advance: Advance, report: IndexReport
+    waiting: Sequence[_Prepared], store: Store, vectors: Vectors, advance: Advance, report: IndexReport
 ) -> IndexReport:
     """Encode what is new in the waiting files, and commit them all at once."""
     if not waiting:
         return report
-    rows = [row for pending in waiting for row in pending.rows]
-    total, done, moved = sum(pending.state.size for pending in waiting), 0, 0
+    changed = [(file.state, file.rows) for file in waiting if file.state is not None and file.rows]
+    rows = [row for _, part in changed for row in part]
+    total, done, moved = sum(state.size for state, _ in changed), 0, 0
 
-    def encoded(passages_: int) -> None:
+    def encoded(many: int) -> None:
         nonlocal done, moved
-        done += passages_
+        done += many
         reached = total * done // len(rows)
         advance(reached - moved)
         moved = reached
 
-    found, fresh = vectors(rows, encoded)
+    found, fresh = vectors(rows, encoded) if rows else ({}, 0)
     added = unchanged = removed = 0
     with store.writing():
-        for pending in waiting:
-            file = store.touch(pending.state)
-            removed += store.remove_of_file(file, [row.id for row in pending.rows])
-            new, there = store.put(pending.rows, found, file)
-            added += new
-            unchanged += there
+        for file in waiting:
+            if file.state is None:
+                continue
+            number = store.touch(file.state)
+            if file.rows:
+                removed += store.remove_of_file(number, [row.id for row in file.rows])
+                new, there = store.put(file.rows, found, number)
+                added, unchanged = added + new, unchanged + there
     advance(total - moved)
     return replace(
         report,
-        changed_files=report.changed_files + len(waiting),
+        changed_files=report.changed_files + len(changed),
         added=report.added + added,
         unchanged=report.unchanged + unchanged,
         removed=report.removed + removed,

@@ -127,7 +127,8 @@ class Store:
             raise CollectionBusy(
                 f"Another process is writing to the collection {where}. Try again when it has finished."
             ) from error
-        except (a.CorruptError, a.NotADBError, a.FormatError) as error:
+        except (a.CorruptError, a.NotADBError, a.FormatError, a.SQLError) as error:
+            # SQLError: our own statements are right, so a table or column that they name must be gone.
             raise CollectionCorrupt(
                 f"The database of the collection {where} is damaged ({error}). Nothing was changed. "
                 "Restore it from a backup, or index your files into a new folder."

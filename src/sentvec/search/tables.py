@@ -93,7 +93,8 @@ def _from_object(value: Any, line: int) -> Record:
         value = {"text": value}
     if not isinstance(value, dict):
         raise ValueError(f"it is a {type(value).__name__}")
-    json.dumps(value, ensure_ascii=False).encode()  # lone surrogates cannot be stored: UnicodeError
+    # What cannot be stored is a ValueError here: numbers beyond float64, and halves of characters.
+    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     fields = {name: part for name, part in value.items() if part is not None}
     names = {name.lower(): name for name in reversed(list(fields))}
     key = next((names[name] for name in TEXT if name in names), None)
