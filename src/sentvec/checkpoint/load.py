@@ -16,7 +16,7 @@ from sentvec.checkpoint.recipe import Recipe
 from sentvec.checkpoint.sentence import read_modules, read_recipe
 from sentvec.checkpoint.tokenizer import read_tokenizer
 from sentvec.checkpoint.weights import read_weights
-from sentvec.errors import ConfigError, ModelNotFound, TokenizerError
+from sentvec.errors import ConfigError, ModelNotFound, TokenizerError, WeightsError
 from sentvec.models.registry import Encoder, architecture
 from sentvec.text.tokenizer import Tokenizer
 
@@ -80,6 +80,11 @@ def load_encoder(folder: Path, config: Mapping[str, Any], model_type: str) -> tu
     row = architecture(model_type)
     numbers = row.read(config)
     raw, origin = read_weights(folder)
+    if numbers.layers > len(raw):  # building millions of layers, only to miss their weights, would take hours
+        raise WeightsError(
+            f"config.json asks for {numbers.layers} layers, but {folder / origin} has {len(raw)} tensors in all. "
+            "Is config.json of the same model?"
+        )
     with torch.device("meta"):  # no memory and no random numbers for parameters that are about to be replaced
         module = row.build(numbers, add_pooling_layer=has(raw, "pooler.dense.weight"))
     shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}

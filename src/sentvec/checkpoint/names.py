@@ -64,7 +64,7 @@ def to_ours(raw: Mapping[str, Tensor], table: Mapping[str, tuple[str, ...]], sha
         origin: file name for messages.
 
     Raises:
-        WeightsError: names are missing or unexpected, or shapes are wrong.
+        WeightsError: names are missing or unexpected, or shapes or number formats are wrong.
     """
     theirs, ignored = _canonical(raw)
     wanted = {name: table[name] for name in shapes}
@@ -78,9 +78,9 @@ def to_ours(raw: Mapping[str, Tensor], table: Mapping[str, tuple[str, ...]], sha
             continue
         parts = [theirs[name] for name in names]
         expected = torch.Size((shapes[ours][0] // len(names), *shapes[ours][1:]))
-        bad = [(n, p) for n, p in zip(names, parts, strict=True) if p.shape != expected]
-        wrong += [f"{name} is {tuple(part.shape)}, config.json asks for {tuple(expected)}" for name, part in bad]
-        if not bad:
+        faults = [fault for n, p in zip(names, parts, strict=True) if (fault := _fault(n, p, expected))]
+        wrong += faults
+        if not faults:
             tensors[ours] = (parts[0] if len(parts) == 1 else torch.cat(parts)).to(torch.float32)
     if missing or unexpected or wrong:
         raise WeightsError(_complaint(origin, missing, unexpected, wrong))
@@ -124,13 +124,21 @@ def _canonical(raw: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]
     return kept, sorted(ignored)
 
 
+def _fault(name: str, tensor: Tensor, expected: torch.Size) -> str | None:
+    if tensor.shape != expected:
+        return f"{name} is {tuple(tensor.shape)}, config.json asks for {tuple(expected)}"
+    if not tensor.is_floating_point():  # quantised weights mean nothing without their scales
+        return f"{name} holds {str(tensor.dtype).removeprefix('torch.')}, not floating-point numbers"
+    return None
+
+
 def _plain(name: str) -> str:
     return name.removeprefix("module.").removeprefix("_orig_mod.")
 
 
 def _complaint(origin: str, missing: list[str], unexpected: list[str], wrong: list[str]) -> str:
     parts = [f"the weights in {origin} do not fit config.json."]
-    for title, names in (("Wrong shape", wrong), ("Missing", missing), ("Unexpected", unexpected)):
+    for title, names in (("Wrong", wrong), ("Missing", missing), ("Unexpected", unexpected)):
         if names:
             parts.append(f"{title} ({len(names)}): {_listed(names)}.")
     parts.append("Is config.json of the same model?")

@@ -18,7 +18,7 @@ import torch
 from sentvec.checkpoint.files import read_json, read_json_or_empty, read_json_value
 from sentvec.checkpoint.recipe import Normalize, Recipe, Step
 from sentvec.checkpoint.weights import read_weights
-from sentvec.errors import ConfigError, WeightsError
+from sentvec.errors import ConfigError, InvalidInput, WeightsError
 from sentvec.models.heads import Projection
 from sentvec.ops.pooling import check_pooling
 from sentvec.ops.similarity import similarity
@@ -65,7 +65,7 @@ def read_modules(root: Path) -> list[Module]:
     modules = []
     for row in rows:
         kind, place = row.get("type"), row.get("path", "")
-        if not isinstance(kind, str) or not isinstance(place, str):
+        if not isinstance(kind, str) or not isinstance(place, str) or "\0" in place:
             raise ConfigError(f"{path}: a module needs a type and a path, but one is {row!r}.")
         folder = root / place
         if not folder.resolve().is_relative_to(root.resolve()):
@@ -97,8 +97,10 @@ def read_recipe(root: Path, modules: list[Module], *, hidden: int, max_tokens: i
             "%s has no modules.json%s: using mean pooling and no normalisation. "
             "Pass pooling= to choose another.", root, found,
         )  # fmt: skip
-    config = read_json_or_empty(root / "config_sentence_transformers.json")
-    prompts, default = _prompts(config, root)
+    path = root / "config_sentence_transformers.json"
+    config = read_json_or_empty(path)
+    prompts, default = _prompts(config, path)
+    width = next((step.linear.out_features for step in reversed(steps) if isinstance(step, Projection)), None)
     return Recipe(
         pooling=pooling,
         include_prompt=include_prompt,
@@ -107,8 +109,8 @@ def read_recipe(root: Path, modules: list[Module], *, hidden: int, max_tokens: i
         lower_case=lower,
         prompts=prompts,
         default_prompt=default,
-        similarity=_similarity(config.get("similarity_fn_name")),
-        dim=config.get("truncate_dim"),
+        similarity=_similarity(config.get("similarity_fn_name"), path),
+        dim=_dim(config.get("truncate_dim"), width or hidden * len(pooling), path),
     )
 
 
@@ -178,14 +180,23 @@ def _dense(folder: Path, width: int) -> Projection:
         raise ConfigError(f"{folder / 'config.json'} maps {sizes[0]} to {sizes[1]} features, but {width} come in.")
     if config.get("module_input_name", "sentence_embedding") not in (None, "sentence_embedding"):
         raise ConfigError(f"{folder / 'config.json'} works on {config['module_input_name']!r}, not on pooled vectors.")
+    tensors, name = read_weights(folder)
+    shape = tensors["linear.weight"].shape if "linear.weight" in tensors else None
+    if shape != torch.Size((sizes[1], width)):  # before memory is taken for what a config makes up
+        raise WeightsError(
+            f"{folder / name} does not fit its config.json: linear.weight is {shape and tuple(shape)}, "
+            f"config.json asks for {(sizes[1], width)}."
+        )
+    act = str(config.get("activation_function", "torch.nn.Tanh") or "torch.nn.Identity")
+    if "." in act and not act.startswith("torch."):  # code of the folder's author, which nobody here has read
+        raise ConfigError(f"{folder / 'config.json'}: activation_function {act!r} is not one of torch's.")
     projection = Projection(
         in_dim=width,
         out_dim=sizes[1],
         bias=bool(config.get("bias", True)),
-        act=str(config.get("activation_function") or "Tanh"),
+        act=act,
         residual=bool(config.get("use_residual", False)),
     )
-    tensors, name = read_weights(folder)
     try:
         projection.load_state_dict({key: value.to(torch.float32) for key, value in tensors.items()})
     except RuntimeError as error:
@@ -193,22 +204,33 @@ def _dense(folder: Path, width: int) -> Projection:
     return projection
 
 
-def _prompts(config: Mapping[str, Any], root: Path) -> tuple[Mapping[str, str], str | None]:
+def _prompts(config: Mapping[str, Any], path: Path) -> tuple[Mapping[str, str], str | None]:
     given = config.get("prompts") or {}
     if not isinstance(given, dict) or not all(isinstance(text, str) for text in given.values() if text is not None):
-        raise ConfigError(f"{root / 'config_sentence_transformers.json'}: prompts should map names to texts.")
+        raise ConfigError(f"{path}: prompts should map names to texts.")
     prompts = {name: text for name, text in given.items() if text is not None}
     default = config.get("default_prompt_name")
-    if default is not None and default not in prompts:
+    if default is not None and (not isinstance(default, str) or default not in prompts):
         raise ConfigError(
-            f"{root / 'config_sentence_transformers.json'}: default_prompt_name {default!r} is not among the "
-            f"prompts: {', '.join(prompts) or 'there are none'}."
+            f"{path}: default_prompt_name {default!r} is not among the prompts: "
+            f"{', '.join(prompts) or 'there are none'}."
         )
     return MappingProxyType(prompts), default
 
 
-def _similarity(name: object) -> str:
+def _similarity(name: object, path: Path) -> str:
     given = str(name or "cosine").rsplit(".", 1)[-1]
     known = {"cos_sim": "cosine", "dot_score": "dot", "dot_product": "dot"}.get(given, given)
-    similarity(known)
+    try:
+        similarity(known)
+    except InvalidInput as error:
+        raise ConfigError(f"{path}: similarity_fn_name: {error}") from None
     return known
+
+
+def _dim(given: object, width: int, path: Path) -> int | None:
+    if given is None:
+        return None
+    if isinstance(given, int) and not isinstance(given, bool) and given > 0:
+        return given if given < width else None
+    raise ConfigError(f"{path}: truncate_dim is {given!r}, which should be a whole number of features, or null.")

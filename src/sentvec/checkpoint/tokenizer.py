@@ -11,7 +11,7 @@ from typing import Any
 from tokenizers import Tokenizer as Backend
 
 from sentvec.checkpoint.files import read_json, read_json_or_empty
-from sentvec.errors import TokenizerError
+from sentvec.errors import ConfigError, TokenizerError
 from sentvec.text.build import WordPieceOptions, byte_bpe, looks_cased, wordpiece
 from sentvec.text.tokenizer import Tokenizer
 
@@ -21,6 +21,8 @@ _FLAGS = {
     "tokenize_chinese_chars": "handle_chinese_chars",
     "strip_accents": "strip_accents",
 }
+# classes that take tokenizer.json as it stands, and no flags from tokenizer_config.json
+_GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
@@ -30,6 +32,7 @@ def read_tokenizer(folder: Path) -> Tokenizer:
         TokenizerError: there are no such files, or they are broken.
     """
     config = read_json_or_empty(folder / "tokenizer_config.json")
+    _check_flags(config, folder / "tokenizer_config.json")
     if (folder / "tokenizer.json").is_file():
         return Tokenizer(_from_json(folder / "tokenizer.json", config))
     if (folder / "vocab.txt").is_file():
@@ -44,13 +47,15 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
 
 def _from_json(path: Path, config: Mapping[str, Any]) -> Backend:
-    content = read_json(path)
+    content = _object(path)
     normalizer = content.get("normalizer") or {}
+    flags = {} if config.get("tokenizer_class") in _GENERIC else config
     if isinstance(normalizer, dict) and normalizer.get("type") == "BertNormalizer":
-        # the two files can disagree; the reference lets tokenizer_config.json win
+        # The two files can disagree; the reference lets tokenizer_config.json win. Where that file says nothing,
+        # the reference lowers letters even if tokenizer.json says not to; here, what is written down is believed.
         for flag, key in _FLAGS.items():
-            wanted = config.get(flag, normalizer.get(key))
-            if wanted is not normalizer.get(key) and (isinstance(wanted, bool) or wanted is None):
+            wanted = flags.get(flag, normalizer.get(key))
+            if wanted is not normalizer.get(key) and (wanted is not None or key == "strip_accents"):
                 _log.info("%s: %s is %s by tokenizer_config.json", path.name, key, wanted)
                 normalizer[key] = wanted
     try:
@@ -61,7 +66,9 @@ def _from_json(path: Path, config: Mapping[str, Any]) -> Backend:
 
 def _from_vocab(path: Path, config: Mapping[str, Any]) -> Backend:
     # not splitlines(): vocabularies hold pieces such as U+2028 that it would take for line ends
-    vocab = {piece.removesuffix("\r"): i for i, piece in enumerate(_text(path).removesuffix("\n").split("\n"))}
+    lines = enumerate(_text(path).split("\n"))
+    # of a piece that stands twice, the later id counts; an empty line is no piece, but takes up an id
+    vocab = {piece: i for i, line in lines if (piece := line.removesuffix("\r"))}
     lower = config.get("do_lower_case")
     if lower is None:
         lower = not looks_cased(vocab)
@@ -69,7 +76,7 @@ def _from_vocab(path: Path, config: Mapping[str, Any]) -> Backend:
         _log.info("no do_lower_case is set; %s %s, so letters are %s", path, how, "lowered" if lower else "kept")
     options = WordPieceOptions(
         do_lower_case=bool(lower),
-        tokenize_chinese_chars=bool(config.get("tokenize_chinese_chars", True)),
+        tokenize_chinese_chars=config.get("tokenize_chinese_chars") is not False,
         strip_accents=config.get("strip_accents"),
     )
     return wordpiece(vocab, options, _special(config))
@@ -80,10 +87,23 @@ def _from_merges(folder: Path, config: Mapping[str, Any]) -> Backend:
     pairs = [line.removesuffix("\r").split(" ") for line in lines if line.strip() and not line.startswith("#version")]
     if bad := [pair for pair in pairs if len(pair) != 2]:
         raise TokenizerError(f"{folder / 'merges.txt'}: {' '.join(bad[0])!r} is not two pieces with a space between.")
-    vocab = read_json(folder / "vocab.json")
-    if not all(isinstance(i, int) for i in vocab.values()):
+    vocab = _object(folder / "vocab.json")
+    if not all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < 1 << 32 for i in vocab.values()):
         raise TokenizerError(f"{folder / 'vocab.json'} should map every piece to a number.")
     return byte_bpe(vocab, [(a, b) for a, b in pairs], add_prefix_space=bool(config.get("add_prefix_space", False)))
+
+
+def _check_flags(config: Mapping[str, Any], path: Path) -> None:
+    for flag in (*_FLAGS, "add_prefix_space"):
+        if not isinstance(config.get(flag), bool | None):
+            raise TokenizerError(f"{path}: {flag} is {config[flag]!r}, which should be true or false.")
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except ConfigError as error:
+        raise TokenizerError(str(error)) from None
 
 
 def _special(config: Mapping[str, Any]) -> dict[str, str]:
@@ -98,6 +118,6 @@ def _special(config: Mapping[str, Any]) -> dict[str, str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8")  # not read_text: it would turn a lone CR into a line end
+        return path.read_bytes().decode("utf-8-sig")  # not read_text: it would turn a lone CR into a line end
     except (OSError, UnicodeDecodeError) as error:
         raise TokenizerError(f"{path} cannot be read as UTF-8 ({error}).") from None

@@ -69,13 +69,14 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
-        hint = ""
-        if path.read_bytes()[:12] == b"version http":
-            hint = " It is a git-lfs pointer, not the weights: run `git lfs pull`."
-        raise WeightsError(f"{path} is not a readable safetensors file ({error}).{hint} Fetch it again.") from None
+        _refuse_pointer(path)
+        raise WeightsError(f"{path} is not a readable safetensors file ({error}). Fetch it again.") from None
 
 
 def _read_pickle(path: Path) -> dict[str, Tensor]:
+    if not _start(path).startswith((b"PK", b"\x80")):  # a zip file; a bare pickle, as torch wrote before 1.6
+        _refuse_pointer(path)
+        raise WeightsError(f"{path} is not a PyTorch file. Fetch it again.")
     try:
         # weights_only: a pickle can hold any code, and this refuses everything but tensors
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -88,6 +89,21 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} is not a readable PyTorch file ({error}). Fetch it again.") from None
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, Mapping):
         raise WeightsError(f"{path} should hold tensors by name, but holds {type(content).__name__}.")
+    if odd := [key for key, value in content.items() if not isinstance(key, str) or not isinstance(value, Tensor)]:
+        raise WeightsError(f"{path} should hold tensors by name, but under {odd[0]!r} it does not.")
     return dict(content)
+
+
+def _refuse_pointer(path: Path) -> None:
+    if _start(path) == b"version http":
+        raise WeightsError(f"{path} is a git-lfs pointer, not the weights. Run `git lfs pull` in its folder.")
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(12)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read ({error.strerror}).") from None

@@ -37,8 +37,8 @@ def encode(
     `.npy` holds one float32 array (texts, dim); `.jsonl`, which also goes to standard output, one object
     with "text" and "vector" a line. The output appears under its name only once it is complete.
     """
-    if output is not None and output.suffix not in (".npy", ".jsonl"):
-        raise InvalidInput(f"{output}: vectors are written as .npy or .jsonl; the name must end in one of them.")
+    if output is not None:
+        _check_output(output)
     texts = read_texts(source, field)
     embedder = open_model(model, device, precision, local_files_only)
     options = {"prompt": prompt, "prompt_name": prompt_name, "dim": dim}
@@ -52,16 +52,30 @@ def encode(
         else:
             count = _write_lines(partial, _pairs(embedder, texts, options))
         partial.replace(output)
+    except OSError as error:
+        if str(error.filename) != str(partial):
+            raise
+        raise InvalidInput(f"{output} cannot be written ({error.strerror}).") from None
     finally:
         partial.unlink(missing_ok=True)
     typer.echo(f"{count} vectors of {dim or embedder.dim} features: {output}", err=True)
 
 
+def _check_output(path: Path) -> None:
+    """Refuse, before hours of work, what could not be written after them."""
+    if path.suffix not in (".npy", ".jsonl"):
+        raise InvalidInput(f"{path}: vectors are written as .npy or .jsonl; the name must end in one of them.")
+    if path.is_dir():
+        raise InvalidInput(f"{path} is a folder; give the name of a file.")
+    if not path.parent.is_dir():
+        raise InvalidInput(f"{path}: there is no folder {path.parent}; make it first.")
+
+
 def _write_npy(path: Path, embedder: Embedder, texts: Iterator[str], options: dict[str, Any]) -> int:
     import numpy as np
 
-    vectors = embedder.encode(texts, **options)
     with path.open("wb") as file:
+        vectors = embedder.encode(texts, **options)
         np.save(file, vectors)
         file.flush()
         os.fsync(file.fileno())

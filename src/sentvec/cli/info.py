@@ -24,13 +24,13 @@ def info(model: str = typer.Argument(DEFAULT_MODEL), as_json: Json = False, loca
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=model, title_justify="left", show_header=False, box=None)
+    table = Table(title=Text(model), title_justify="left", show_header=False, box=None)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in facts.items():
         for name, part in value.items() if isinstance(value, dict) else [("", value)]:
             label = f"{key}: {name}" if name else key
-            table.add_row(label, Text(f"{part:,}" if isinstance(part, int) else str(part)))
+            table.add_row(Text(label), Text(f"{part:,}" if isinstance(part, int) else str(part)))
     Console().print(table)
 
 

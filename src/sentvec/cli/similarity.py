@@ -26,14 +26,15 @@ def similarity(
     given = list(texts or []) + (list(read_texts(file)) if file else [])
     if len(given) < 2:
         raise InvalidInput(f"similarity compares at least two texts, but {len(given)} came.")
+    if len(given) > _MOST and not as_json:
+        raise InvalidInput(f"a table of {len(given)} texts is too large to read; use --json, or at most {_MOST} texts.")
     embedder = open_model(model, device, offline=local_files_only)
     vectors = embedder.encode(given)
     scores = embedder.similarity(vectors, vectors).tolist()
     if as_json:
-        typer.echo(json.dumps({"texts": given, "similarity": scores, "kind": embedder.recipe.similarity}))
+        found = {"texts": given, "similarity": scores, "kind": embedder.recipe.similarity}
+        typer.echo(json.dumps(found, ensure_ascii=False))
         return
-    if len(given) > _MOST:
-        raise InvalidInput(f"a table of {len(given)} texts is too large to read; use --json, or at most {_MOST} texts.")
     _print_table(given, scores, embedder.recipe.similarity)
 
 

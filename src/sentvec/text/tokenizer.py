@@ -86,6 +86,7 @@ class Tokenizer:
 
         Raises:
             InvalidInput: something is not a string, or holds half of a surrogate pair.
+            TokenizerError: the vocabulary has no piece for what is unknown, and something is.
         """
         flat: list[str] = []
         for place, text in enumerate(texts, start=first):
@@ -121,6 +122,8 @@ class Tokenizer:
             return list(self._backend.encode_batch_fast(flat, add_special_tokens=False))
         except TypeError:
             raise _surrogate(texts, first) from None
+        except Exception as error:  # the library raises no narrower class
+            raise TokenizerError(f"the tokeniser cannot encode these texts ({error}).") from None
 
 
 def _strings(text: object, place: int) -> tuple[str, ...]:
@@ -151,7 +154,10 @@ def _surrogate(texts: Sequence[Text], first: int) -> InvalidInput:
 
 def _layout(backend: Backend, *, pair: bool) -> tuple[_Piece, ...]:
     """Learn the input layout by encoding a small sample and looking at what stands around it."""
-    sample = backend.encode("a", "a" if pair else None, add_special_tokens=True)
+    try:
+        sample = backend.encode("a", "a" if pair else None, add_special_tokens=True)
+    except Exception as error:  # the library raises no narrower class
+        raise TokenizerError(f"the tokeniser cannot encode the text 'a' ({error}).") from None
     pieces: list[_Piece] = []
     for token_id, type_id, sequence in zip(sample.ids, sample.type_ids, sample.sequence_ids, strict=True):
         source: Literal["special", "first", "second"]
