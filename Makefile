@@ -11,7 +11,7 @@ export DIR Q PYTHON
 # Models come from folders, caches and installed packages; nothing below asks the network for one.
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo search test lint format types imports check docs install clean
+.PHONY: help demo search test lint format types imports check docs bench install clean
 .DEFAULT_GOAL := help
 
 help: ## list the verbs
@@ -48,6 +48,10 @@ check: lint types test ## all that CI runs
 
 docs: install ## write docs/cli.md again from the command line's own help
 	.venv/bin/python tools/cli_docs.py
+
+bench: install ## measure quality and start-up (minutes)
+	.venv/bin/python benchmarks/startup.py
+	.venv/bin/python benchmarks/quality.py
 
 clean: ## remove .venv, the demo's collections and caches
 	rm -rf .venv .demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -77,8 +77,8 @@ def main() -> None:
         lines.append(f"| {name} | nDCG@10 | {score:.3f} | {f'BM25 {BM25[name]}' if name in BM25 else ''} |")
     lines += [
         "",
-        f"{args.model}, {args.precision}, max {model.max_seq_length} tokens; {time.perf_counter() - begun:.0f} s in all; "
-        f"sentvec {sentvec.__version__}, torch {torch.__version__} with {torch.get_num_threads()} threads, "
+        f"{args.model}, {args.precision}, max {model.max_seq_length} tokens; "
+        f"{time.perf_counter() - begun:.0f} s in all; sentvec {sentvec.__version__}, torch {torch.__version__} with {torch.get_num_threads()} threads, "
         f"Python {platform.python_version()}, {platform.machine()}, {date.today()}.",
         "",
     ]

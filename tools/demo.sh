@@ -12,7 +12,7 @@ ask() { printf '\n$ sentvec search "%s" -c %s -k 3\n' "$1" "$collection"; sentve
 
 begun=$(date +%s)
 echo "Reading this project's pages into a collection. The model is all-MiniLM-L6-v2, from an installed package: no network."
-run index docs README.md CONTRIBUTING.md -c "$collection" --model "$model" --prune
+run index docs -c "$collection" --model "$model" --prune
 ask "How do I add a new architecture?"
 ask "What happens to a text that is too long?"
 ask "Which file formats can I search?"

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sentvec.batch import PackedBatch, TokenIds, pack
 from sentvec.checkpoint.names import expand, to_ours
-from sentvec.models.registry import architecture
+from sentvec.models.registry import architecture, build_empty
 from sentvec.nn.probe import Probe
 
 
@@ -35,8 +35,7 @@ def ours_from(reference: Any, model_type: str) -> Any:
     """Our encoder with the reference's numbers, through the same name table that reads checkpoints."""
     row = architecture(model_type)
     numbers = row.read(reference.config.to_dict())
-    with torch.device("meta"):
-        encoder = row.build(numbers, add_pooling_layer=reference.pooler is not None)
+    encoder = build_empty(row, numbers, pooler=reference.pooler is not None)
     shapes = {name: tensor.shape for name, tensor in encoder.state_dict().items()}
     translated = to_ours(reference.state_dict(), expand(row.names, numbers.layers), shapes, "the reference")
     encoder.load_state_dict(translated.tensors, assign=True)

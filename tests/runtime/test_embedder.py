@@ -136,6 +136,16 @@ def test_prompts(minilm):
         model.encode("x", prompt="a", prompt_name="query")
 
 
+def test_a_full_passage_is_read_to_its_end_behind_its_prompt(minilm, caplog):
+    model = with_recipe(minilm, prompts={"passage": "this is a passage: "}, max_seq_length=32)
+    assert model.passage_tokens == 32 - 2 - 5
+    assert minilm.passage_tokens == 254
+    model.encode_document("word " * model.passage_tokens)
+    assert caplog.records == []
+    model.encode_document("word " * (model.passage_tokens + 1))
+    assert len(caplog.records) == 1
+
+
 def test_a_prompt_can_be_left_out_of_pooling(minilm):
     model = with_recipe(minilm, prompts={"query": "search for this: "}, include_prompt=False, steps=())
     states = minilm.encode_tokens(["search for this: blue whales"])[0]

@@ -14,8 +14,7 @@ class FakeModel:
     def __init__(self, name="fake", dim=32, max_seq_length=32):
         self.name = name
         self.dim = dim
-        self.max_seq_length = max_seq_length
-        self.special_tokens = 2
+        self.passage_tokens = max_seq_length - 2
         self.fingerprint = f"{zlib.crc32(f'{name} {dim} {max_seq_length}'.encode()):08x}"
         self.encoded = []
 

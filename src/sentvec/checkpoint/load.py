@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sentvec.checkpoint.files import read_json
 from sentvec.checkpoint.names import expand, has, to_ours
 from sentvec.checkpoint.recipe import Recipe
@@ -17,7 +15,7 @@ from sentvec.checkpoint.sentence import read_modules, read_recipe
 from sentvec.checkpoint.tokenizer import read_tokenizer
 from sentvec.checkpoint.weights import read_weights
 from sentvec.errors import ConfigError, ModelNotFound, TokenizerError, WeightsError
-from sentvec.models.registry import Encoder, architecture
+from sentvec.models.registry import Encoder, architecture, build_empty
 from sentvec.text.tokenizer import Tokenizer
 
 _log = logging.getLogger("sentvec")
@@ -85,8 +83,7 @@ def load_encoder(folder: Path, config: Mapping[str, Any], model_type: str) -> tu
             f"config.json asks for {numbers.layers} layers, but {folder / origin} has {len(raw)} tensors in all. "
             "Is config.json of the same model?"
         )
-    with torch.device("meta"):  # no memory and no random numbers for parameters that are about to be replaced
-        module = row.build(numbers, add_pooling_layer=has(raw, "pooler.dense.weight"))
+    module = build_empty(row, numbers, pooler=has(raw, "pooler.dense.weight"))
     shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
     translated = to_ours(raw, expand(row.names, numbers.layers), shapes, str(folder / origin))
     module.load_state_dict(translated.tensors, assign=True)

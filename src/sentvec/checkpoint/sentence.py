@@ -187,6 +187,9 @@ def _dense(folder: Path, width: int) -> Projection:
             f"{folder / name} does not fit its config.json: linear.weight is {shape and tuple(shape)}, "
             f"config.json asks for {(sizes[1], width)}."
         )
+    if odd := [key for key, value in tensors.items() if not value.is_floating_point()]:
+        kind = str(tensors[odd[0]].dtype).removeprefix("torch.")
+        raise WeightsError(f"{folder / name} cannot be used: {odd[0]} holds {kind}, not floating-point numbers.")
     act = str(config.get("activation_function", "torch.nn.Tanh") or "torch.nn.Identity")
     if "." in act and not act.startswith("torch."):  # code of the folder's author, which nobody here has read
         raise ConfigError(f"{folder / 'config.json'}: activation_function {act!r} is not one of torch's.")

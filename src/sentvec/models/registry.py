@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from sentvec.batch import PackedBatch
 from sentvec.errors import ConfigError, UnknownModelType
@@ -78,6 +80,23 @@ ARCHITECTURES: dict[str, Architecture] = {
         saved_as="XLMRobertaModel",
     ),
 }
+
+
+def build_empty(row: Architecture, numbers: EncoderConfig, *, pooler: bool) -> Any:
+    """Build an encoder (a module) whose parameters have shapes but no memory, for weights about to be read."""
+    with torch.device("meta"), _NoInitialisation():
+        return row.build(numbers, add_pooling_layer=pooler)
+
+
+class _NoInitialisation(TorchFunctionMode):
+    """Leaves out random initialisation, which on parameters without memory makes torch import its compiler (2 s)."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def architecture(model_type: str) -> Architecture:

@@ -30,6 +30,9 @@ from sentvec.runtime.fingerprint import fingerprint
 from sentvec.runtime.forward import Finish, token_states, vectors
 from sentvec.text.tokenizer import Text, Tokenizer
 
+DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+"""Names under which checkpoints store the prompt for documents; the first that is there counts."""
+
 
 class Embedder:
     """Turns texts into vectors with one checkpoint. Safe to use from several threads at once.
@@ -37,7 +40,7 @@ class Embedder:
     Make one with `from_pretrained`.
 
     Attributes:
-        name: the name or folder that it was made from.
+        name: the repository's name, or the absolute path of the folder that it was made from.
         folder: where its files were found.
         encoder: the encoder module.
         device: where the encoder runs.
@@ -107,7 +110,9 @@ class Embedder:
         if max_seq_length is not None:
             changes["max_seq_length"] = max_seq_length
         checkpoint = replace(checkpoint, recipe=replace(checkpoint.recipe, **changes))
-        return cls(checkpoint, name=os.fspath(name), folder=folder, device=device, precision=precision)
+        # a collection remembers this name, and must find the model again from another working directory
+        known_as = str(folder.absolute()) if Path(name).expanduser() == folder else os.fspath(name)
+        return cls(checkpoint, name=known_as, folder=folder, device=device, precision=precision)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -135,9 +140,11 @@ class Embedder:
         return self.recipe.max_seq_length
 
     @property
-    def special_tokens(self) -> int:
-        """How many special tokens are added to a single text."""
-        return self.tokenizer.special_tokens
+    def passage_tokens(self) -> int:
+        """Most tokens of a document that `encode_document` reads to its end: special tokens and the prompt go off."""
+        stored = self._with_stored(DOCUMENT_PROMPTS, {}).get("prompt_name")
+        prompt = self._prompt(None, stored)
+        return self.max_seq_length - self.tokenizer.special_tokens - len(self.tokenizer.spans(prompt))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -205,7 +212,7 @@ class Embedder:
 
         Options as for `encode`.
         """
-        return self.encode(texts, **self._with_stored(("document", "passage", "corpus"), options))
+        return self.encode(texts, **self._with_stored(DOCUMENT_PROMPTS, options))
 
     def encode_tokens(
         self,

@@ -112,7 +112,7 @@ def _prepare(path: str, store: Store, model: TextEncoder) -> _Prepared:
 
 def _rows(path: str, reading: Reading, model: TextEncoder) -> Iterator[Row]:
     """Cut the records of a file into passages, each with an id that stays while its text stays."""
-    limit = model.max_seq_length - model.special_tokens
+    limit = model.passage_tokens
     times: Counter[str] = Counter()
     for record in reading.records:
         metadata = json.dumps(dict(record.metadata), ensure_ascii=False)

@@ -27,12 +27,8 @@ class TextEncoder(Protocol):
         """Numbers in a vector."""
 
     @property
-    def max_seq_length(self) -> int:
-        """The most tokens of a text, special tokens included."""
-
-    @property
-    def special_tokens(self) -> int:
-        """How many special tokens are added to a single text."""
+    def passage_tokens(self) -> int:
+        """The most tokens of a passage that `encode_document` reads to its end."""
 
     def encode_query(self, texts: Sequence[str], *, progress: bool | None = None) -> NDArray[np.float32]:
         """Return a vector (n, dim) for each question."""

@@ -1,0 +1,71 @@
+"""Measure how long sentvec takes before it does anything: import, --help, first vector of one text.
+
+    python benchmarks/startup.py [--runs N] [--record FILE]
+
+Every figure is the median over whole processes; the bars are 0.15 s for the import and 0.5 s for --help.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from datetime import date
+from pathlib import Path
+
+import sentvec
+
+FIRST_VECTOR = (
+    "from sentvec import Embedder;"
+    "m = Embedder.from_pretrained('sentence-transformers/all-MiniLM-L6-v2', local_files_only=True);"
+    "m.encode('one short text')"
+)
+# what -X importtime prints for the package itself: microseconds with all that it imports
+CUMULATIVE = re.compile(r"\|\s*(\d+)\s*\|\s*sentvec\s*$", re.MULTILINE)
+
+
+def wall(*command: str) -> float:
+    begun = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - begun
+
+
+def import_time() -> float:
+    command = [sys.executable, "-X", "importtime", "-c", "import sentvec"]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    return int(CUMULATIVE.findall(shown)[-1]) / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--record", type=Path, help="append the figures to this Markdown file")
+    args = parser.parse_args()
+    measures = {
+        "python -X importtime -c 'import sentvec'": (import_time, "under 0.15"),
+        "sentvec --help": (lambda: wall(sys.executable, "-m", "sentvec", "--help"), "under 0.5"),
+        "import, load all-MiniLM-L6-v2, one vector": (lambda: wall(sys.executable, "-c", FIRST_VECTOR), ""),
+    }
+    lines = ["| what | median s | fastest s | bar |", "|---|---|---|---|"]
+    for name, (measure, bar) in measures.items():
+        measure()  # the first run fills the disk's cache
+        times = [measure() for _ in range(args.runs)]
+        lines.append(f"| `{name}` | {statistics.median(times):.3f} | {min(times):.3f} | {bar} |")
+    lines += [
+        "",
+        f"{args.runs} runs each; sentvec {sentvec.__version__}, Python {platform.python_version()}, "
+        f"{platform.machine()}, {date.today()}.",
+        "",
+    ]
+    print("\n".join(lines))
+    if args.record:
+        with args.record.open("a", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
