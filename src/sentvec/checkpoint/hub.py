@@ -69,6 +69,7 @@ def resolve(name: str | os.PathLike[str], *, revision: str | None = None, local_
         raise ModelNotFound(f"{text!r} is an address; give a folder, or a name of the form owner/model.")
     if not text or text.startswith(("/", ".", "~")) or text.count("/") > 1 or "\\" in text:
         raise ModelNotFound(f"{text!r} is not a folder. Check the path; relative ones begin at {Path.cwd()}.")
+    _check_name(text)
     cached = _cached(text, revision)
     if cached is not None and _knows_modules(cached, text, revision):
         return cached
@@ -93,13 +94,23 @@ def _folder(name: str) -> Path | None:
         raise ModelNotFound(f"{shown!r} cannot be a folder ({getattr(error, 'strerror', None) or error}).") from None
 
 
+def _check_name(name: str) -> None:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        raise ModelNotFound(f"{name!r} is neither a folder nor a name of the form owner/model.") from None
+
+
 def _cached(name: str, revision: str | None) -> Path | None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError, FileNotFoundError):
+    except (LocalEntryNotFoundError, FileNotFoundError):
         return None
     return folder if _complete(folder) else None
 
@@ -146,19 +157,22 @@ def _packaged(name: str) -> Path | None:
     if spec is None or spec.origin is None:
         return None
     folder = Path(spec.origin).parent / package.folder
-    with (folder / "model.safetensors").open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    again = f"Install the package again: {package.pip} --force-reinstall"
+    try:
+        with (folder / "model.safetensors").open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{folder / 'model.safetensors'} cannot be read ({error.strerror}). {again}") from None
     if found != package.sha256:
         raise WeightsError(
-            f"{folder / 'model.safetensors'} has sha256 {found}, but {name} has {package.sha256}. "
-            f"Install the package again: {package.pip} --force-reinstall"
+            f"{folder / 'model.safetensors'} has sha256 {found}, but {name} has {package.sha256}. {again}"
         )
     return folder
 
 
 def _downloaded(name: str, revision: str | None, local_files_only: bool) -> Path:
     from huggingface_hub import constants, hf_hub_download, snapshot_download
-    from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+    from huggingface_hub.errors import EntryNotFoundError
 
     at = f" at revision {revision!r}" if revision else ""
     tried = f"{name!r}{at} is not a folder, not (or not wholly) in the Hugging Face cache ({constants.HF_HUB_CACHE})"
@@ -180,8 +194,6 @@ def _downloaded(name: str, revision: str | None, local_files_only: bool) -> Path
         if not (folder / "modules.json").exists():
             with suppress(EntryNotFoundError):  # lets the cache remember that there is none
                 hf_hub_download(name, "modules.json", revision=revision)
-    except HFValidationError:
-        raise ModelNotFound(f"{name!r} is neither a folder nor a name of the form owner/model.") from None
     except Exception as error:  # the library passes on the errors of its HTTP client, which changes with its version
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelNotFound(f"{tried}, and the Hub could not give it: {reason}") from None

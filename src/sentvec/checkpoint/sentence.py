@@ -125,7 +125,7 @@ def _length_and_case(folder: Path, max_tokens: int) -> tuple[int, bool]:
         length = read_json_or_empty(folder / "tokenizer_config.json").get("model_max_length")
     if length is None or (isinstance(length, int | float) and length > _UNSET_LENGTH):
         length = max_tokens
-    if not isinstance(length, int) or length < 1:
+    if not isinstance(length, int) or isinstance(length, bool) or length < 1:
         raise ConfigError(f"max_seq_length in {folder} is {length!r}, which should be a whole number of tokens.")
     if length > max_tokens:
         _log.info("max_seq_length %d is cut to the model's %d positions", length, max_tokens)
