@@ -5,14 +5,21 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
-Advance = Callable[[int], None]
 _log = logging.getLogger("sentvec")
 
 BAR_AFTER_S = 2.0
 LOG_EVERY_S = 10.0
+
+
+class Advance(Protocol):
+    """Called with the number of steps just done, and with the tokens in them where these are counted."""
+
+    def __call__(self, steps: int, tokens: int = 0) -> None:
+        """Count `steps` steps and `tokens` tokens as done."""
 
 
 @contextmanager
@@ -26,7 +33,7 @@ def track(label: str, total: int | None, show: bool | None = None) -> Iterator[A
             (level INFO) every ten seconds elsewhere; True shows from the start; False shows nothing.
     """
     if show is False:
-        yield lambda _steps: None
+        yield lambda steps, tokens=0: None
     elif sys.stderr.isatty():
         with _bar(label, total, after=0.0 if show else BAR_AFTER_S) as advance:
             yield advance
@@ -39,18 +46,21 @@ def _bar(label: str, total: int | None, after: float) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    rate = TextColumn("{task.fields[rate]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    task = bar.add_task(label, total=total)
+    task = bar.add_task(label, total=total, rate="")
     begun = time.monotonic()
+    done = read = 0
     started = False
 
-    def advance(steps: int) -> None:
-        nonlocal started
+    def advance(steps: int, tokens: int = 0) -> None:
+        nonlocal started, done, read
+        done, read = done + steps, read + tokens
         if not started and time.monotonic() - begun >= after:
             bar.start()
             started = True
-        bar.advance(task, steps)
+        bar.update(task, advance=steps, rate=_rate(done, read, time.monotonic() - begun))
 
     try:
         yield advance
@@ -60,16 +70,27 @@ def _bar(label: str, total: int | None, after: float) -> Iterator[Advance]:
 
 
 def _logged(label: str, total: int | None, every: float, level: int) -> Advance:
-    done = 0
+    done = read = 0
     begun = last = time.monotonic()
 
-    def advance(steps: int) -> None:
-        nonlocal done, last
-        done += steps
+    def advance(steps: int, tokens: int = 0) -> None:
+        nonlocal done, read, last
+        done, read = done + steps, read + tokens
         now = time.monotonic()
         if now - last >= every:
             last = now
             of = f" of {total}" if total is not None else ""
-            _log.log(level, "%s: %d%s, %.0f a second", label, done, of, done / (now - begun))
+            left = f", {(total - done) * (now - begun) / done:.0f} s left" if total and done else ""
+            _log.log(level, "%s: %d%s, %s%s", label, done, of, _rate(done, read, now - begun), left)
 
     return advance
+
+
+def _rate(done: int, tokens: int, seconds: float) -> str:
+    """Speed since the beginning.
+
+    >>> _rate(50, 1500, 2.0), _rate(50, 0, 2.0)
+    ('25/s, 750 tokens/s', '25/s')
+    """
+    per = max(seconds, 1e-9)
+    return f"{done / per:.0f}/s" + (f", {tokens / per:.0f} tokens/s" if tokens else "")

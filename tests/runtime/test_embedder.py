@@ -48,7 +48,7 @@ def test_order_is_kept_over_batches_and_windows(minilm, monkeypatch):
     assert np.abs(minilm.encode(iter(TEXTS)) - expected).max() < 1e-6
 
 
-def test_a_generator_is_read_one_window_ahead_at_most(minilm, monkeypatch):
+def test_a_generator_is_read_two_windows_ahead_at_most(minilm, monkeypatch):
     monkeypatch.setattr(engine, "WINDOW", 5)
     read = []
 
@@ -61,7 +61,23 @@ def test_a_generator_is_read_one_window_ahead_at_most(minilm, monkeypatch):
     forward = minilm.encoder.forward
     monkeypatch.setattr(minilm.encoder, "forward", lambda *a, **k: (seen.append(len(read)), forward(*a, **k))[1])
     minilm.encode(texts())
-    assert seen[0] == 5
+    assert seen[0] == 10
+    assert max(seen) == 20
+
+
+def test_equal_texts_are_encoded_once(minilm, monkeypatch):
+    texts = ["twice", "once", "twice", ("a", "pair"), ["a", "pair"]]
+    tokens = []
+    forward = minilm.encoder.forward
+    monkeypatch.setattr(minilm.encoder, "forward", lambda b, **k: (tokens.append(len(b.ids)), forward(b, **k))[1])
+    vectors = minilm.encode(texts)
+    assert sum(tokens) == 3 + 3 + 5
+    np.testing.assert_array_equal(vectors[0], vectors[2])
+    np.testing.assert_array_equal(vectors[3], vectors[4])
+    np.testing.assert_allclose(vectors, np.stack([minilm.encode([text])[0] for text in texts]), atol=1e-6)
+    first, _, again = minilm.encode_tokens(texts[:3])
+    first[:] = 0  # results are the caller's: none is a view of another
+    assert np.abs(again).max() > 0
 
 
 def test_dim_cuts_and_scales_again(minilm):
@@ -203,6 +219,8 @@ def test_the_place_counts_over_windows(minilm, monkeypatch):
     monkeypatch.setattr(engine, "WINDOW", 4)
     with pytest.raises(InvalidInput, match="text 9 is int"):
         minilm.encode([*TEXTS[:9], 3])
+    with pytest.raises(InvalidInput, match="text 9 is not valid Unicode"):
+        minilm.encode(["same"] * 9 + ["\ud800"] + ["same"] * 9)
 
 
 def test_nan_names_the_text(minilm, monkeypatch):

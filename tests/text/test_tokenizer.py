@@ -222,7 +222,7 @@ def test_threads_get_the_ids_they_would_get_alone(tiny):
 )
 def test_what_is_no_text_is_named_by_its_position(tiny, bad, said):
     with pytest.raises(InvalidInput, match="text 7 is .*" + said):
-        tiny.encode(["fine", "fine too", bad], first=5)
+        tiny.encode(["fine", "fine too", bad], places=[5, 6, 7])
 
 
 def test_spans_of_a_broken_text_are_refused(tiny):

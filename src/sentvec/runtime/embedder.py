@@ -25,10 +25,10 @@ from sentvec.models.registry import Encoder
 from sentvec.ops.pooling import check_pooling
 from sentvec.ops.similarity import similarity
 from sentvec.runtime.device import device_of, precision_of
-from sentvec.runtime.engine import Array, Engine
+from sentvec.runtime.engine import Array, Engine, Rows
 from sentvec.runtime.fingerprint import fingerprint
 from sentvec.runtime.forward import Finish, token_states, vectors
-from sentvec.text.tokenizer import Text, Tokenizer
+from sentvec.text.tokenizer import Text, Tokenizer, checked
 
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 """Names under which checkpoints store the prompt for documents; the first that is there counts."""
@@ -185,9 +185,9 @@ class Embedder:
         finish = Finish(prompt_tokens=self._engine.uncounted(prefix), dim=self._dim(dim), unit=normalize)
         width = finish.dim or self._full_dim
 
-        def place(out: Array, places: list[int], batch: PackedBatch, values: Array) -> None:
+        def place(out: Array, rows: Rows, batch: PackedBatch, values: Array) -> None:
             del batch
-            out[places] = values
+            out[rows.places] = values[rows.of]
 
         windows = list(
             self._engine.run(
@@ -231,9 +231,10 @@ class Embedder:
             InvalidInput, NonFiniteOutput: as for `encode`.
         """
 
-        def place(out: list[Array], places: list[int], batch: PackedBatch, values: Array) -> None:
-            for i, part in zip(places, np.split(values, np.cumsum(batch.lengths)[:-1]), strict=True):
-                out[i] = part.copy()  # not a view, which would keep the whole batch alive
+        def place(out: list[Array], rows: Rows, batch: PackedBatch, values: Array) -> None:
+            parts = np.split(values, np.cumsum(batch.lengths)[:-1])
+            for at, row in zip(rows.places, rows.of, strict=True):
+                out[at] = parts[row].copy()  # not a view, which would keep the whole batch alive
 
         windows = self._engine.run(
             _iterable(texts),
@@ -268,7 +269,7 @@ class Embedder:
 
     def count_tokens(self, texts: str | Iterable[Text]) -> list[int]:
         """Return how many tokens each text has before anything is cut off, special tokens included."""
-        return [len(ids) + ids.lost for ids in self._engine.tokenize(list(_iterable(texts)))]
+        return [len(ids) + ids.lost for ids in self._engine.tokenize(checked(list(_iterable(texts))))]
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """Return the (start, end) characters of each token of a text, without special tokens."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeVar
@@ -15,10 +16,10 @@ from torch import Tensor
 from sentvec.batch import PackedBatch, TokenIds, pack
 from sentvec.checkpoint.recipe import Recipe
 from sentvec.errors import NonFiniteOutput
-from sentvec.progress import track
+from sentvec.progress import Advance, track
 from sentvec.runtime.plan import plan
 from sentvec.runtime.report import Truncation
-from sentvec.text.tokenizer import Text, Tokenizer
+from sentvec.text.tokenizer import Text, Tokenizer, checked
 
 Array = NDArray[np.float32]
 T = TypeVar("T")
@@ -27,7 +28,40 @@ BATCH_TOKENS = 4096
 """Tokens of a batch: enough to keep a few cores busy, few enough to stay in their caches."""
 
 WINDOW = 8192
-"""Texts that are tokenised and sorted by length together; memory for tokens does not grow past this many."""
+"""Texts that are tokenised and sorted by length together. One window is encoded while the next is tokenised, so
+memory for tokens does not grow past two windows, however long the input is."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Where the results of one batch belong.
+
+    Attributes:
+        places: positions of texts in the window.
+        of: for each place, the row of the batch that holds its result: equal texts are encoded once.
+    """
+
+    places: list[int]
+    of: list[int]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window of texts, ready for the encoder.
+
+    Attributes:
+        first: position of its first text in the input.
+        encoded: each different text once.
+        places: for each of these, the positions in the window of the texts equal to it.
+    """
+
+    first: int
+    encoded: list[TokenIds]
+    places: list[list[int]]
+
+    def __len__(self) -> int:
+        """Return the number of texts."""
+        return sum(map(len, self.places))
 
 
 @dataclass(frozen=True)
@@ -51,18 +85,18 @@ class Engine:
         texts: Iterable[Text],
         forward: Callable[[PackedBatch], Tensor],
         empty: Callable[[int], T],
-        place: Callable[[T, list[int], PackedBatch, Array], None],
+        place: Callable[[T, Rows, PackedBatch, Array], None],
         *,
         prefix: str = "",
         progress: bool | None = None,
     ) -> Iterator[T]:
-        """Tokenise a window of texts, run it in batches of like length, and put results back in order.
+        """Tokenise windows of texts ahead, run them in batches of like length, and put results back in order.
 
         Args:
-            texts: the texts; read no further ahead than one window.
+            texts: the texts; read no further ahead than two windows.
             forward: what to run on each batch.
             empty: makes the result of a window from its number of texts.
-            place: writes a batch's result into the window's: (window, places in it, batch, result).
+            place: writes a batch's result into the window's: (window, where to, batch, result).
             prefix: put in front of every text.
             progress: see `sentvec.progress.track`.
 
@@ -74,29 +108,20 @@ class Engine:
         """
         total = len(texts) if isinstance(texts, Sequence) else None
         report = Truncation(self.recipe.max_seq_length)
-        source = iter(texts)
-        first = 0
         with track("Encoding", total, progress) as advance:
-            while window := list(islice(source, WINDOW)):
-                encoded = self.tokenize(window, prefix, first)
-                report.look(encoded, first)
+            for window in self._windows(iter(texts), prefix):
+                for ids, places in zip(window.encoded, window.places, strict=True):
+                    report.look(ids, window.first + places[0], times=len(places))
                 result = empty(len(window))
-                for places in plan([len(ids) for ids in encoded], BATCH_TOKENS):
-                    batch = pack([encoded[i] for i in places], self.device)
-                    with torch.inference_mode():  # around each batch, for it must not reach into the caller's code
-                        values = forward(batch).cpu().numpy()
-                    _check_finite(values, batch, [first + i for i in places])
-                    place(result, places, batch, values)
-                    advance(len(places))
+                self._encode(window, forward, lambda *found, into=result: place(into, *found), advance)
                 yield result
-                first += len(window)
         report.log()
 
-    def tokenize(self, window: Sequence[Text], prefix: str = "", first: int = 0) -> list[TokenIds]:
-        """Encode a window of texts whose first one has the position `first` in the input."""
+    def tokenize(self, texts: Sequence[Text], prefix: str = "", places: Sequence[int] | None = None) -> list[TokenIds]:
+        """Encode texts; `places` are their positions in the caller's input, for messages."""
         if prefix or self.recipe.lower_case:
-            window = [self._prepared(text, prefix) for text in window]
-        encoded = self.tokenizer.encode(window, self.recipe.max_seq_length, first=first)
+            texts = [self._prepared(text, prefix) for text in texts]
+        encoded = self.tokenizer.encode(texts, self.recipe.max_seq_length, places=places)
         if self.types < 2:  # RoBERTa has one token type, but a BERT vocabulary gives pairs two
             return [replace(ids, types=[0] * len(ids)) for ids in encoded]
         return encoded
@@ -107,26 +132,67 @@ class Engine:
             return 0
         return self.tokenizer.prefix_length(self._lowered(prefix))
 
+    def _windows(self, source: Iterator[Text], prefix: str) -> Iterator[Window]:
+        """Read texts here, in the caller's thread, and tokenise them one window ahead in another."""
+        texts = list(islice(source, WINDOW))
+        if len(texts) < WINDOW:  # all there is: a thread would only cost time
+            if texts:
+                yield self._window(texts, prefix, 0)
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="sentvec-tokenise") as ahead:
+            first = 0
+            coming: Future[Window] | None = None
+            while texts:
+                ready, coming = coming, ahead.submit(self._window, texts, prefix, first)
+                if ready is not None:
+                    yield ready.result()
+                first += len(texts)
+                texts = list(islice(source, WINDOW))
+            assert coming is not None
+            yield coming.result()
+
+    def _window(self, texts: list[Text], prefix: str, first: int) -> Window:
+        texts = checked(texts, first)
+        places: dict[Text, list[int]] = {}
+        for place, text in enumerate(texts):
+            places.setdefault(text, []).append(place)
+        named = [first + found[0] for found in places.values()]
+        return Window(first, self.tokenize(list(places), prefix, named), list(places.values()))
+
+    def _encode(
+        self,
+        window: Window,
+        forward: Callable[[PackedBatch], Tensor],
+        place: Callable[[Rows, PackedBatch, Array], None],
+        advance: Advance,
+    ) -> None:
+        for chosen in plan([len(ids) for ids in window.encoded], BATCH_TOKENS):
+            batch = pack([window.encoded[i] for i in chosen], self.device)
+            with torch.inference_mode():  # around each batch, for it must not reach into the caller's code
+                values = forward(batch).cpu().numpy()
+            _check_finite(values, batch, [window.first + window.places[i][0] for i in chosen])
+            pairs = [(at, row) for row, i in enumerate(chosen) for at in window.places[i]]
+            place(Rows([at for at, _ in pairs], [row for _, row in pairs]), batch, values)
+            advance(len(pairs), tokens=len(batch.ids))
+
     def _prepared(self, text: Text, prefix: str) -> Text:
         if isinstance(text, str):
             return self._lowered(prefix + text)
-        if isinstance(text, tuple | list) and len(text) == 2 and all(isinstance(part, str) for part in text):
-            return self._lowered(prefix + text[0]), self._lowered(text[1])
-        return text  # not a text: the tokeniser says so, naming its place
+        return self._lowered(prefix + text[0]), self._lowered(text[1])
 
     def _lowered(self, text: str) -> str:
         return text.lower() if self.recipe.lower_case else text
 
 
-def _check_finite(values: Array, batch: PackedBatch, places: list[int]) -> None:
+def _check_finite(values: Array, batch: PackedBatch, positions: list[int]) -> None:
     """Look for NaN and infinity in vectors (seqs, dim) or token states (tokens, hidden)."""
     finite = np.isfinite(values)
     if finite.all():
         return
     row = int(np.flatnonzero(~finite.all(axis=1))[0])
-    if len(values) != len(places):  # a row is a token here: find the text it is in
+    if len(values) != len(positions):  # a row is a token here: find the text it is in
         row = int(np.searchsorted(np.cumsum(batch.lengths), row, side="right"))
     raise NonFiniteOutput(
-        f"the vector of text {places[row]} holds NaN or infinity. Try precision='float32'; "
+        f"the vector of text {positions[row]} holds NaN or infinity. Try precision='float32'; "
         "if it is float32 already, the checkpoint's weights are damaged."
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 from sentvec.batch import TokenIds
 
@@ -25,15 +24,14 @@ class Truncation:
         self.limit = limit
         self.cut = self.texts = self.longest = self.where = self.lost = 0
 
-    def look(self, encoded: Sequence[TokenIds], first: int) -> None:
-        """Count a window of texts whose first one has the position `first`."""
-        self.texts += len(encoded)
-        for place, ids in enumerate(encoded, start=first):
-            if ids.lost:
-                self.cut += 1
-                self.lost += ids.lost
-                if len(ids) + ids.lost > self.longest:
-                    self.longest, self.where = len(ids) + ids.lost, place
+    def look(self, ids: TokenIds, place: int, times: int = 1) -> None:
+        """Count a text that comes `times` times in the input, first at the position `place`."""
+        self.texts += times
+        if ids.lost:
+            self.cut += times
+            self.lost += times * ids.lost
+            if len(ids) + ids.lost > self.longest:
+                self.longest, self.where = len(ids) + ids.lost, place
 
     def log(self) -> None:
         """Say what was cut, if anything was."""

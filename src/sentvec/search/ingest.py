@@ -135,11 +135,11 @@ def _commit(
     rows = [row for _, part in changed for row in part]
     total, done, moved = sum(state.size for state, _ in changed), 0, 0
 
-    def encoded(many: int) -> None:
+    def encoded(many: int, tokens: int = 0) -> None:
         nonlocal done, moved
         done += many
         reached = total * done // len(rows)
-        advance(reached - moved)
+        advance(reached - moved, tokens)
         moved = reached
 
     found, fresh = vectors(rows, encoded) if rows else ({}, 0)

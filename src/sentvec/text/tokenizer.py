@@ -75,23 +75,24 @@ class Tokenizer:
         """Return the content of a tokenizer.json with no truncation and no padding baked in."""
         return str(self._backend.to_str(pretty=False))
 
-    def encode(self, texts: Sequence[Text], max_length: int | None = None, *, first: int = 0) -> list[TokenIds]:
+    def encode(
+        self, texts: Sequence[Text], max_length: int | None = None, *, places: Sequence[int] | None = None
+    ) -> list[TokenIds]:
         """Encode texts, or pairs of texts, as the model reads them.
 
         Args:
             texts: strings, or tuples of two strings.
             max_length: most tokens of one text or pair, special tokens included. A longer text loses its
                 end; of a pair, the longer text loses its end first ("longest first").
-            first: position of `texts[0]` in the caller's input, for messages.
+            places: position of each text in the caller's input, for messages.
 
         Raises:
             InvalidInput: something is not a string, or holds half of a surrogate pair.
             TokenizerError: the vocabulary has no piece for what is unknown, and something is.
         """
-        flat: list[str] = []
-        for place, text in enumerate(texts, start=first):
-            flat.extend(_strings(text, place))
-        encodings = iter(self._encode_flat(flat, texts, first))
+        places = range(len(texts)) if places is None else places
+        flat = [part for text, place in zip(texts, places, strict=True) for part in _strings(text, place)]
+        encodings = iter(self._encode_flat(flat, texts, places))
         encoded = []
         for text in texts:
             if isinstance(text, str):
@@ -106,7 +107,7 @@ class Tokenizer:
         try:
             return list(self._backend.encode(text, add_special_tokens=False).offsets)
         except TypeError:
-            raise _surrogate([text], 0) from None
+            raise _surrogate([text], [0]) from None
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """Return the pieces that token ids stand for, such as ``"##aff"``."""
@@ -116,14 +117,28 @@ class Tokenizer:
         """Return the text that token ids stand for, as far as it can be told from them."""
         return str(self._backend.decode([int(i) for i in ids], skip_special_tokens=skip_special_tokens))
 
-    def _encode_flat(self, flat: list[str], texts: Sequence[Text], first: int) -> list[Encoding]:
+    def _encode_flat(self, flat: list[str], texts: Sequence[Text], places: Sequence[int]) -> list[Encoding]:
         try:
             # special tokens are added in `_assemble`, where cutting happens, so that they are never cut off
             return list(self._backend.encode_batch_fast(flat, add_special_tokens=False))
         except TypeError:
-            raise _surrogate(texts, first) from None
+            raise _surrogate(texts, places) from None
         except Exception as error:  # the library raises no narrower class
             raise TokenizerError(f"the tokeniser cannot encode these texts ({error}).") from None
+
+
+def checked(texts: Sequence[object], first: int = 0) -> list[Text]:
+    """Return the texts as str and tuples of two str.
+
+    Args:
+        texts: what a caller gave.
+        first: position of `texts[0]` in the caller's input, for messages.
+
+    Raises:
+        InvalidInput: one of them is neither; the message names its position.
+    """
+    parts = [_strings(text, place) for place, text in enumerate(texts, start=first)]
+    return [part[0] if len(part) == 1 else (part[0], part[1]) for part in parts]
 
 
 def _strings(text: object, place: int) -> tuple[str, ...]:
@@ -138,9 +153,9 @@ def _strings(text: object, place: int) -> tuple[str, ...]:
     )
 
 
-def _surrogate(texts: Sequence[Text], first: int) -> InvalidInput:
+def _surrogate(texts: Sequence[Text], places: Sequence[int]) -> InvalidInput:
     """Find the text that cannot be encoded as UTF-8, and describe it."""
-    for place, text in enumerate(texts, start=first):
+    for place, text in zip(places, texts, strict=True):
         for part in _strings(text, place):
             try:
                 part.encode()
