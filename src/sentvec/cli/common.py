@@ -109,4 +109,4 @@ def _from_table(lines: Iterator[str], field: str, source: Path) -> Iterator[str]
                 raise InvalidInput(f"{source}, line {rows.line_num}: the row has no {field!r}.")
             yield row[field]
     except csv.Error as error:
-        raise InvalidInput(f"{source}, line {rows.line_num}: {error}.") from None
+        raise InvalidInput(f"{source}, line {rows.reader.line_num}: {error}.") from None

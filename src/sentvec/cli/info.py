@@ -37,6 +37,8 @@ def info(model: str = typer.Argument(DEFAULT_MODEL), as_json: Json = False, loca
 def _facts(embedder: Embedder) -> dict[str, Any]:
     from torch import nn
 
+    from sentvec.checkpoint.recipe import Normalize
+
     recipe, config = embedder.recipe, embedder.encoder.config
     encoder = embedder.encoder
     assert isinstance(encoder, nn.Module)
@@ -60,7 +62,8 @@ def _facts(embedder: Embedder) -> dict[str, Any]:
         "positions": config.max_tokens,
         "tokeniser": embedder.tokenizer.kind,
         "pooling": " + ".join(recipe.pooling),
-        "after pooling": ", ".join(type(step).__name__ for step in recipe.steps) or "nothing",
+        "after pooling": ", ".join("Normalize" if isinstance(step, Normalize) else "Dense" for step in recipe.steps)
+        or "nothing",
         "similarity": recipe.similarity,
         "prompts": dict(recipe.prompts) or "none",
         "default prompt": recipe.default_prompt or "none",

@@ -1,0 +1,203 @@
+"""`sentvec encode`: files and standard input in, vectors out, and an output that is whole or not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.builders import TEXTS, add_modules, bert_config, bert_weights, tiny_bert, write_json
+from tests.cli.running import inside, shell
+
+from sentvec import Embedder
+
+LINES = [text for text in TEXTS if text]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = add_modules(tiny_bert(tmp_path_factory.mktemp("m") / "model"), "Pooling", "Normalize")
+    write_json(folder / "config_sentence_transformers.json", {"prompts": {"query": "query: "}})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vectors(model):
+    return Embedder.from_pretrained(model, device="cpu").encode(LINES)
+
+
+@pytest.fixture
+def sentvec(monkeypatch, capsys, tmp_path, model):
+    monkeypatch.chdir(tmp_path)
+    run = inside(monkeypatch, capsys)
+    # of an option given twice, the later counts: tests can ask for another model or device
+    return lambda *arguments, **options: run("encode", "-m", model, "--device", "cpu", *arguments, **options)
+
+
+def write(name, content):
+    Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    return name
+
+
+SOURCES = {
+    "t.txt": "".join(f"{line}\n" for line in LINES),
+    "no-last-end.txt": "\n".join(LINES),
+    "crlf.txt": "".join(f"{line}\r\n" for line in LINES),
+    "bom.txt": "\ufeff" + "\n".join(LINES),
+    "t.jsonl": "".join(json.dumps({"id": 1, "text": line}) + "\n\n" for line in LINES),
+    "strings.jsonl": "\n".join(json.dumps(line, ensure_ascii=False) for line in LINES),
+    "T.JSONL": "\n".join(json.dumps({"text": line}) for line in LINES),
+    "t.csv": "id,text\n" + "".join(f'1,"{line}"\n' for line in LINES),
+    "t.tsv": "\ufefftext\tid\r\n" + "".join(f"{line}\t1\r\n" for line in LINES),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_kind_of_file(sentvec, vectors, name):
+    write(name, SOURCES[name])
+    ended = sentvec(name, "-o", "out.npy")
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err.strip().endswith(f"{len(LINES)} vectors of 32 features: out.npy")
+    got = np.load("out.npy")
+    assert got.dtype == np.float32
+    assert np.abs(got - vectors).max() < 1e-6
+    assert {path.name for path in Path().iterdir()} == {name, "out.npy"}
+
+
+@pytest.mark.parametrize("source", [[], ["-"]])
+def test_standard_input_to_standard_output(sentvec, vectors, source):
+    ended = sentvec(*source, stdin="\n".join(LINES).encode())
+    rows = [json.loads(line) for line in ended.out.splitlines()]
+    assert [row["text"] for row in rows] == LINES
+    assert np.abs(np.array([row["vector"] for row in rows]) - vectors).max() < 1e-6
+    assert "你好世界" in ended.out
+
+
+def test_jsonl_holds_every_bit_of_a_vector(sentvec):
+    write("t.txt", "\n".join(LINES))
+    assert sentvec("t.txt", "-o", "out.jsonl").code == 0
+    assert sentvec("t.txt", "-o", "out.npy").code == 0
+    rows = [json.loads(line)["vector"] for line in Path("out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert (np.array(rows, np.float32) == np.load("out.npy")).all()
+
+
+def test_empty_lines_are_texts_and_an_empty_file_has_none(sentvec):
+    assert sentvec(write("gaps.txt", "\nthe cat\n\n"), "-o", "out.npy").code == 0
+    assert np.load("out.npy").shape == (3, 32)
+    assert sentvec(write("empty.txt", ""), "-o", "out.npy").code == 0
+    assert np.load("out.npy").shape == (0, 32)
+    assert sentvec("empty.txt").out == ""
+
+
+def test_quoted_fields_over_several_lines(sentvec):
+    write("t.csv", 'title,text\na,"the cat\nsat, ""on""\n\nthe mat"\nb,dog\n')
+    texts = [json.loads(line)["text"] for line in sentvec("t.csv").out.splitlines()]
+    assert texts == ['the cat\nsat, "on"\n\nthe mat', "dog"]
+    assert [json.loads(line)["text"] for line in sentvec("t.csv", "--field", "title").out.splitlines()] == ["a", "b"]
+
+
+def test_fields_longer_than_the_csv_modules_limit(sentvec):
+    write("t.csv", "text\n" + "cat " * 50_000 + "\n")
+    assert sentvec("t.csv", "-o", "out.npy").code == 0
+
+
+def test_options(sentvec, model):
+    embedder = Embedder.from_pretrained(model, device="cpu")
+    write("t.txt", "\n".join(LINES))
+    for options, expected in (
+        (["--dim", "8"], embedder.encode(LINES, dim=8)),
+        (["--prompt", "the "], embedder.encode(LINES, prompt="the ")),
+        (["--prompt-name", "query"], embedder.encode(LINES, prompt_name="query")),
+    ):
+        ended = sentvec("t.txt", "-o", "out.npy", *options)
+        assert f"vectors of {expected.shape[1]} features" in ended.err
+        assert np.abs(np.load("out.npy") - expected).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.txt", b"fine\nfine\nb\xff\xfed\n", "a.txt, line 3: not UTF-8 (invalid start byte at byte 1)"),
+        ("a.csv", b"text\nfine\nb\xff\n", "a.csv, line 3: not UTF-8"),
+        ("a.txt", "fine".encode("utf-16"), "a.txt, line 1: not UTF-8"),
+        ("a.jsonl", b'{"text": "a"}\n{oops\n', "a.jsonl, line 2: not JSON"),
+        (
+            "a.jsonl",
+            b'{"text": "a"}\n\n{"body": "b", "id": 3}\n',
+            "a.jsonl, line 3: no text under 'text' (it has: body",
+        ),
+        ("a.jsonl", b'{"text": 3}\n', "a.jsonl, line 1: no text under 'text'"),
+        ("a.jsonl", b"[1]\n", "a.jsonl, line 1: no text under 'text' (it has: list)"),
+        ("a.jsonl", b'{"text": "\\ud800"}\n', "a.jsonl, line 1: half of a surrogate pair"),
+        ("a.jsonl", b"[" * 100_000 + b"\n", "a.jsonl, line 1: not JSON"),
+        ("a.csv", b"id,body\n1,a\n", "a.csv: no column 'text' (it has: id, body). Name the column with --field."),
+        ("a.csv", b"", "a.csv: no column 'text' (it has: nothing)"),
+        ("a.csv", b"id,text\n1,a\n2\n", "a.csv, line 3: the row has no 'text'"),
+        ("a.csv", b'text\n"open\n', "a.csv, line 2: unexpected end of data"),
+        ("a.csv", b'text\n"a"b\n', "a.csv, line 2"),
+    ],
+)
+def test_inputs_that_cannot_be_read(sentvec, name, content, said):
+    write(name, content)
+    write("out.npy", b"precious")
+    for output in ("out.npy", "new.jsonl"):
+        ended = sentvec(name, "-o", output)
+        assert (ended.code, ended.out) == (1, "")
+        assert ended.err.startswith("error: ")
+        assert said in ended.err
+    assert Path("out.npy").read_bytes() == b"precious"
+    assert {path.name for path in Path().iterdir()} == {name, "out.npy"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere.txt"], "nowhere.txt does not exist; give a file, or - for standard input"),
+        (["."], ". is a folder; give a file, or index the folder with: sentvec index ."),
+        (["t.txt", "-o", "out.parquet"], "out.parquet: vectors are written as .npy or .jsonl"),
+        (["t.txt", "-o", "out"], "out: vectors are written as .npy or .jsonl"),
+        (["t.txt", "-o", "gone/out.npy"], "gone/out.npy: there is no folder gone"),
+        (["t.txt", "-o", "folder.npy"], "folder.npy is a folder"),
+        (["t.txt", "-o", "/proc/out.npy"], "/proc/out.npy cannot be written"),
+        (["t.txt", "--dim", "0"], "dim is 0, which should be a whole number from 1 to 32"),
+        (["t.txt", "--dim", "33"], "dim is 33"),
+        (["t.txt", "--prompt-name", "x"], "prompt_name 'x' is not stored"),
+        (["t.txt", "--prompt", "a", "--prompt-name", "query"], "not both"),
+        (["t.txt", "--precision", "float8"], "precision 'float8' is not known"),
+        (["t.txt", "--device", "toaster"], "device 'toaster' cannot be used"),
+        (["t.txt", "-m", "no/such-model"], "'no/such-model' is not a folder"),
+    ],
+)
+def test_arguments_that_cannot_be(sentvec, arguments, said):
+    write("t.txt", "the cat\n")
+    Path("folder.npy").mkdir()
+    ended = sentvec(*arguments)
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("error: ")
+    assert said in ended.err
+    assert {path.name for path in Path().iterdir()} == {"t.txt", "folder.npy"}
+
+
+def test_a_missing_file_is_noticed_before_the_model_is_loaded(sentvec, monkeypatch):
+    monkeypatch.setattr("sentvec.cli.encode.open_model", lambda *_: pytest.fail("loaded"))
+    assert sentvec("nowhere.txt").code == 1
+
+
+def test_damaged_weights_leave_no_output(monkeypatch, capsys, tmp_path):
+    tensors = bert_weights(bert_config())
+    tensors["embeddings.LayerNorm.bias"][0] = float("nan")
+    tiny_bert(tmp_path / "model", tensors=tensors)
+    monkeypatch.chdir(tmp_path)
+    write("t.txt", "the cat\n")
+    ended = inside(monkeypatch, capsys)("encode", "t.txt", "-o", "out.npy", "-m", "model")
+    assert ended.code == 1
+    assert "error: the vector of text 0 holds NaN or infinity" in ended.err
+    assert {path.name for path in Path().iterdir()} == {"t.txt", "model"}
+
+
+def test_cut_texts_are_reported_on_stderr_only(model, tmp_path):
+    done = shell("encode", "-m", model, stdin=b"cat " * 100)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 1
+    assert b"WARNING: 1 of 1 texts were longer than 64 tokens" in done.stderr
