@@ -6,6 +6,7 @@
     ├── MissingExtra              an optional package is not installed
     ├── InvalidInput              an argument or a text cannot be used
     ├── NonFiniteOutput           a vector holds NaN or infinity
+    ├── OutputError               a folder of vectors cannot be written or gone on with
     ├── ModelError
     │   ├── ModelNotFound         no folder, cache entry, package or Hub repository of that name
     │   ├── ConfigError           a configuration file is absent, unreadable or asks for what is not supported
@@ -39,6 +40,10 @@ class InvalidInput(SentvecError):
 
 class NonFiniteOutput(SentvecError):
     """A vector holds NaN or infinity; the message names the text's position."""
+
+
+class OutputError(SentvecError):
+    """A folder of vectors cannot be written, or holds something that a run cannot go on with."""
 
 
 class ModelError(SentvecError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -19,15 +19,17 @@ from sentvec.checkpoint.hub import resolve
 from sentvec.checkpoint.load import Checkpoint, load
 from sentvec.checkpoint.recipe import Recipe
 from sentvec.checkpoint.save import save_checkpoint
-from sentvec.errors import ConfigError, InvalidInput
+from sentvec.errors import InvalidInput
 from sentvec.models.heads import Projection
 from sentvec.models.registry import Encoder
 from sentvec.ops.pooling import check_pooling
 from sentvec.ops.similarity import similarity
+from sentvec.runtime.checks import check, iterable, numbered
 from sentvec.runtime.device import device_of, precision_of
 from sentvec.runtime.engine import Array, Engine, Rows
 from sentvec.runtime.fingerprint import fingerprint
 from sentvec.runtime.forward import Finish, token_states, vectors
+from sentvec.runtime.stream import SHARD_ROWS, EncodeReport, encode_rows
 from sentvec.text.tokenizer import Text, Tokenizer, checked
 
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
@@ -57,7 +59,7 @@ class Embedder:
         precision: str = "float32",
     ) -> None:
         dtype = precision_of(precision)
-        _check(checkpoint)
+        check(checkpoint)
         self.name = name
         self.folder = folder
         self.device = device_of(device)
@@ -181,6 +183,76 @@ class Embedder:
             InvalidInput: something is not a text, or an argument's value is not possible.
             NonFiniteOutput: a vector holds NaN or infinity.
         """
+        width, windows = self._stream(
+            iterable(texts), prompt=prompt, prompt_name=prompt_name, dim=dim, normalize=normalize, progress=progress
+        )
+        found = list(windows)
+        if isinstance(texts, str):
+            return cast(Array, found[0][0])
+        return np.concatenate(found) if found else np.empty((0, width), np.float32)
+
+    def encode_to(
+        self,
+        folder: str | os.PathLike[str],
+        texts: Iterable[Text],
+        *,
+        ids: Iterable[int | str] | None = None,
+        file_format: str = "parquet",
+        shard_rows: int = SHARD_ROWS,
+        resume: bool = False,
+        **options: Any,
+    ) -> EncodeReport:
+        """Encode any number of texts into a folder of files, in bounded memory; a killed run can go on.
+
+        A part is on the disk, whole, before the manifest names it. With `resume`, a run reads the rows of finished
+        parts again, makes sure that they are the same, and goes on behind them: no row is lost and none is doubled.
+        `sentvec.runtime.shards.read_vectors` reads the folder.
+
+        Args:
+            folder: made if it is not there.
+            texts: as for `encode`.
+            ids: one for each text, all str or all int; the row's number where not given.
+            file_format: parquet (columns ``id`` and ``vector``) or npy.
+            shard_rows: rows of a part, and so what a kill can cost.
+            resume: go on with the parts that the folder holds.
+            options: prompt, prompt_name, dim, normalize and progress, as for `encode`.
+
+        Raises:
+            OutputError: the folder cannot be written, or was begun with another input or other settings.
+            InvalidInput, NonFiniteOutput: as for `encode`; finished parts stay.
+        """
+        if isinstance(texts, str):
+            raise InvalidInput("texts is one str; give a list or other iterable of str.")
+        rows = enumerate(iterable(texts)) if ids is None else numbered(ids, iterable(texts))
+        unit = options.get("normalize")
+        key = {
+            "fingerprint": self.fingerprint,
+            "precision": self.precision,
+            "prompt": self._prompt(options.get("prompt"), options.get("prompt_name")),
+            "dim": self._dim(options.get("dim")) or self._full_dim,
+            "normalize": self.recipe.normalizes if unit is None else unit,
+        }
+        return encode_rows(
+            Path(folder),
+            rows,
+            lambda stream: self._stream(stream, **options)[1],
+            key=key,
+            file_format=file_format,
+            shard_rows=shard_rows,
+            resume=resume,
+        )
+
+    def _stream(
+        self,
+        texts: Iterable[Text],
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        dim: int | None = None,
+        normalize: bool | None = None,
+        progress: bool | None = None,
+    ) -> tuple[int, Iterator[Array]]:
+        """Return the vectors' width, and the vectors of one window of texts after the other."""
         prefix = self._prompt(prompt, prompt_name)
         finish = Finish(prompt_tokens=self._engine.uncounted(prefix), dim=self._dim(dim), unit=normalize)
         width = finish.dim or self._full_dim
@@ -189,19 +261,15 @@ class Embedder:
             del batch
             out[rows.places] = values[rows.of]
 
-        windows = list(
-            self._engine.run(
-                _iterable(texts),
-                lambda batch: vectors(self.encoder, self.recipe, batch, finish),
-                lambda n: np.empty((n, width), np.float32),
-                place,
-                prefix=prefix,
-                progress=progress,
-            )
+        windows = self._engine.run(
+            texts,
+            lambda batch: vectors(self.encoder, self.recipe, batch, finish),
+            lambda n: np.empty((n, width), np.float32),
+            place,
+            prefix=prefix,
+            progress=progress,
         )
-        if isinstance(texts, str):
-            return cast(Array, windows[0][0])
-        return np.concatenate(windows) if windows else np.empty((0, width), np.float32)
+        return width, windows
 
     def encode_query(self, texts: str | Iterable[Text], **options: Any) -> Array:
         """Encode questions with the checkpoint's "query" prompt, where it has one; options as for `encode`."""
@@ -237,7 +305,7 @@ class Embedder:
                 out[at] = parts[row].copy()  # not a view, which would keep the whole batch alive
 
         windows = self._engine.run(
-            _iterable(texts),
+            iterable(texts),
             lambda batch: token_states(self.encoder, batch),
             lambda n: [np.empty(0, np.float32)] * n,
             place,
@@ -269,7 +337,7 @@ class Embedder:
 
     def count_tokens(self, texts: str | Iterable[Text]) -> list[int]:
         """Return how many tokens each text has before anything is cut off, special tokens included."""
-        return [len(ids) + ids.lost for ids in self._engine.tokenize(checked(list(_iterable(texts))))]
+        return [len(ids) + ids.lost for ids in self._engine.tokenize(checked(list(iterable(texts))))]
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """Return the (start, end) characters of each token of a text, without special tokens."""
@@ -320,31 +388,3 @@ class Embedder:
         if isinstance(dim, bool) or not isinstance(dim, int) or not 1 <= dim <= self._full_dim:
             raise InvalidInput(f"dim is {dim!r}, which should be a whole number from 1 to {self._full_dim}.")
         return dim
-
-
-def _check(checkpoint: Checkpoint) -> None:
-    """Refuse what the checkpoint cannot do, before the first text."""
-    recipe, numbers = checkpoint.recipe, checkpoint.encoder.config
-    least = checkpoint.tokenizer.special_tokens + 1
-    length = recipe.max_seq_length
-    if not isinstance(length, int) or not least <= length <= numbers.max_tokens:
-        raise InvalidInput(
-            f"max_seq_length is {length!r}, but this model takes {least} to {numbers.max_tokens} tokens, "
-            "special tokens included."
-        )
-    if not recipe.pooling:
-        raise InvalidInput("pooling names nothing; give at least one, such as 'mean'.")
-    if "pooler" in recipe.pooling and checkpoint.encoder.pooler is None:
-        raise ConfigError("pooling 'pooler' needs the model's pooler, but the checkpoint has no weights for it.")
-    first = next((step.linear.in_features for step in recipe.steps if isinstance(step, Projection)), None)
-    width = numbers.hidden * len(recipe.pooling)
-    if first not in (None, width):
-        raise InvalidInput(f"pooling {recipe.pooling} gives {width} features, but the Dense after it takes {first}.")
-
-
-def _iterable(texts: str | Iterable[Text]) -> Iterable[Text]:
-    if isinstance(texts, str):
-        return [texts]
-    if isinstance(texts, bytes | bytearray | Mapping) or not isinstance(texts, Iterable):
-        raise InvalidInput(f"texts is {type(texts).__name__}; give a str, or a list or other iterable of str.")
-    return texts

@@ -135,9 +135,9 @@ def _commit(
     rows = [row for _, part in changed for row in part]
     total, done, moved = sum(state.size for state, _ in changed), 0, 0
 
-    def encoded(many: int, tokens: int = 0) -> None:
+    def encoded(steps: int, tokens: int = 0) -> None:
         nonlocal done, moved
-        done += many
+        done += steps
         reached = total * done // len(rows)
         advance(reached - moved, tokens)
         moved = reached

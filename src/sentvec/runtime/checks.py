@@ -1,0 +1,47 @@
+"""What callers give, in; the same in one form, or a clear refusal before the first text, out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from sentvec.checkpoint.load import Checkpoint
+from sentvec.errors import ConfigError, InvalidInput
+from sentvec.models.heads import Projection
+from sentvec.text.tokenizer import Text
+
+
+def check(checkpoint: Checkpoint) -> None:
+    """Refuse what the checkpoint cannot do, before the first text."""
+    recipe, numbers = checkpoint.recipe, checkpoint.encoder.config
+    least = checkpoint.tokenizer.special_tokens + 1
+    length = recipe.max_seq_length
+    if not isinstance(length, int) or not least <= length <= numbers.max_tokens:
+        raise InvalidInput(
+            f"max_seq_length is {length!r}, but this model takes {least} to {numbers.max_tokens} tokens, "
+            "special tokens included."
+        )
+    if not recipe.pooling:
+        raise InvalidInput("pooling names nothing; give at least one, such as 'mean'.")
+    if "pooler" in recipe.pooling and checkpoint.encoder.pooler is None:
+        raise ConfigError("pooling 'pooler' needs the model's pooler, but the checkpoint has no weights for it.")
+    first = next((step.linear.in_features for step in recipe.steps if isinstance(step, Projection)), None)
+    width = numbers.hidden * len(recipe.pooling)
+    if first not in (None, width):
+        raise InvalidInput(f"pooling {recipe.pooling} gives {width} features, but the Dense after it takes {first}.")
+
+
+def numbered(ids: Iterable[int | str], texts: Iterable[Text]) -> Iterator[tuple[int | str, Text]]:
+    """Put ids and texts together, one of each."""
+    try:
+        yield from zip(ids, texts, strict=True)
+    except ValueError as error:
+        raise InvalidInput(f"ids and texts are not equally many ({error}).") from None
+
+
+def iterable(texts: str | Iterable[Text]) -> Iterable[Text]:
+    """Return the texts as something to go through; a str is one text."""
+    if isinstance(texts, str):
+        return [texts]
+    if isinstance(texts, bytes | bytearray | Mapping) or not isinstance(texts, Iterable):
+        raise InvalidInput(f"texts is {type(texts).__name__}; give a str, or a list or other iterable of str.")
+    return texts

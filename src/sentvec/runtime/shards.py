@@ -1,0 +1,228 @@
+"""Vectors in, files out that are whole or absent, with a manifest from which an interrupted run goes on.
+
+A folder holds ``part-00000.parquet`` (columns ``id`` and ``vector``) or ``part-00000.npy`` with
+``part-00000.ids.json``, and ``manifest.json``. A part is written under another name, synced to the disk, renamed,
+and only then named in the manifest: what the manifest names is complete, and everything else will be written again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentvec.checkpoint.files import publish, read_json, write_json
+from sentvec.errors import ConfigError, InvalidInput, OutputError
+from sentvec.extras import require
+
+Array = NDArray[np.float32]
+Id = int | str
+
+MANIFEST = "manifest.json"
+FORMATS = ("parquet", "npy")
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One finished part.
+
+    Attributes:
+        file: its name in the folder.
+        rows: vectors in it.
+        bytes: its size, by which damage is noticed.
+        input_sha256: digest of the ids and texts that its vectors were made from.
+    """
+
+    file: str
+    rows: int
+    bytes: int
+    input_sha256: str
+
+
+class ShardFolder:
+    """A folder of parts that one run writes; use it in a ``with`` block.
+
+    Args:
+        folder: made if it is not there.
+        key: all that decides what the vectors are. A folder is gone on with under the same key only.
+        resume: whether to go on with parts that are there.
+
+    Raises:
+        OutputError: the folder holds parts and `resume` is not set, or they were made under another key, or are
+            damaged; or another run is writing; or the folder cannot be made.
+    """
+
+    def __init__(self, folder: Path, key: Mapping[str, Any], *, resume: bool) -> None:
+        self.folder = folder
+        self._key = dict(key)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(folder)
+        except OSError as error:
+            raise OutputError(f"{folder} cannot be written to ({error.strerror or error}).") from None
+        try:
+            self.done: list[Shard] = self._read(resume)
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def write(self, ids: Sequence[Id], vectors: Array, digest: str) -> None:
+        """Add one part: its rows are safe on the disk once this returns.
+
+        Raises:
+            OutputError: it cannot be written, for want of space say; finished parts stay.
+        """
+        kind = self._key["format"]
+        path = self.folder / f"part-{len(self.done):05d}.{kind}"
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            if kind == "parquet":
+                _write_parquet(partial, ids, vectors)
+            else:
+                _write_npy(partial, vectors)
+                write_json(path.with_suffix(".ids.json"), list(ids))
+            publish(partial, path)
+            self.done.append(Shard(path.name, len(ids), path.stat().st_size, digest))
+            self._write_manifest(complete=False)
+        except OSError as error:
+            rows = sum(shard.rows for shard in self.done)
+            raise OutputError(
+                f"{path} cannot be written ({error.strerror or error}). {rows} finished rows stay in {self.folder}; "
+                "make room and run again with resume."
+            ) from None
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """Say in the manifest that nothing is to follow."""
+        self._write_manifest(complete=True)
+
+    def __enter__(self) -> ShardFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.close()
+
+    def _write_manifest(self, *, complete: bool) -> None:
+        shards = [asdict(shard) for shard in self.done]
+        content = {"version": _VERSION, "complete": complete, "rows": sum(shard.rows for shard in self.done)}
+        write_json(self.folder / MANIFEST, {**content, "key": self._key, "shards": shards})
+
+    def _read(self, resume: bool) -> list[Shard]:
+        if not (self.folder / MANIFEST).exists():
+            others = [path.name for path in self.folder.iterdir() if not path.name.startswith(".")]
+            # a run killed between naming its first part and naming it in the manifest leaves that part
+            if others and not (resume and all(name.startswith("part-00000.") for name in others)):
+                raise OutputError(f"{self.folder} holds other files ({others[0]}); give an empty or a new folder.")
+            return []
+        content, shards = read_manifest(self.folder)
+        if not resume:
+            raise OutputError(
+                f"{self.folder} holds {content['rows']} finished rows. Go on with them with resume (--resume), "
+                "or give another folder."
+            )
+        before = content["key"]
+        differ = [name for name in self._key if before.get(name) != self._key[name]]
+        if differ:
+            told = "; ".join(f"{name} was {before.get(name)!r} and is {self._key[name]!r}" for name in differ)
+            raise OutputError(f"{self.folder} was begun with other settings: {told}. Use those, or another folder.")
+        for shard in shards:
+            path = self.folder / shard.file
+            if not path.is_file() or path.stat().st_size != shard.bytes:
+                raise OutputError(
+                    f"{path} is absent or damaged, though the manifest names it. Encode into a new folder."
+                )
+        return shards
+
+
+def read_manifest(folder: Path) -> tuple[dict[str, Any], list[Shard]]:
+    """Read a folder's manifest: its content, and its parts.
+
+    Raises:
+        OutputError: there is none, or it is damaged.
+    """
+    try:
+        content = read_json(folder / MANIFEST)
+        shards = [Shard(**shard) for shard in content["shards"]]
+        if content["version"] != _VERSION or not isinstance(content["key"], dict):
+            raise OutputError(f"{folder / MANIFEST} is of version {content['version']!r}; known: {_VERSION}.")
+        if any(Path(shard.file).name != shard.file for shard in shards):
+            raise OutputError(f"{folder / MANIFEST} points outside its folder; it is not safe to read.")
+    except (ConfigError, KeyError, TypeError) as error:
+        raise OutputError(f"{folder / MANIFEST} cannot be used ({error}).") from None
+    return content, shards
+
+
+def read_vectors(folder: str | os.PathLike[str]) -> Iterator[tuple[list[Id], Array]]:
+    """Read a folder that `Embedder.encode_to` has written, one part at a time, in order.
+
+    Yields:
+        ids, and vectors (rows, dim).
+
+    Raises:
+        OutputError: the manifest is absent or damaged.
+    """
+    root = Path(folder)
+    for shard in read_manifest(root)[1]:
+        path = root / shard.file
+        if path.suffix == ".npy":
+            ids = json.loads(path.with_suffix(".ids.json").read_text(encoding="utf-8"))
+            yield ids, np.load(path)
+        else:
+            table = require("pyarrow.parquet", extra="bulk").read_table(path)
+            column = table["vector"].combine_chunks()
+            yield table["id"].to_pylist(), column.values.to_numpy().reshape(len(column), column.type.list_size)
+
+
+def digest_rows(rows: Iterable[tuple[Id, Any]]) -> str:
+    """Sha256 of ids and texts."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row, ensure_ascii=True).encode())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def _write_npy(path: Path, vectors: Array) -> None:
+    with path.open("wb") as file:
+        np.save(file, vectors)
+
+
+def _write_parquet(path: Path, ids: Sequence[Id], vectors: Array) -> None:
+    arrow, parquet = require("pyarrow", extra="bulk"), require("pyarrow.parquet", extra="bulk")
+    try:
+        column = arrow.array(list(ids))
+    except (arrow.ArrowInvalid, arrow.ArrowTypeError):
+        raise InvalidInput("ids are of several kinds; give all of them as str, or all as int.") from None
+    flat = arrow.array(np.ascontiguousarray(vectors).reshape(-1))
+    vector = arrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+    # numbers of vectors do not get smaller by compression, only slower
+    parquet.write_table(
+        arrow.table({"id": column, "vector": vector}), path, compression={"id": "zstd", "vector.list.element": "none"}
+    )
+
+
+def _locked(folder: Path) -> IO[bytes]:
+    """Hold the folder for this process; the lock ends with it, however it ends."""
+    file = (folder / ".lock").open("wb")
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows: no lock, as no harm comes to finished parts
+        return file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise OutputError(f"another run is writing to {folder}. Wait for it, or give another folder.") from None
+    return file
