@@ -11,6 +11,7 @@ from tests.builders import TEXTS, add_modules, bert_config, bert_weights, tiny_b
 from tests.cli.running import inside, shell
 
 from sentvec import Embedder
+from sentvec.runtime.shards import read_vectors
 
 LINES = [text for text in TEXTS if text]
 
@@ -156,7 +157,8 @@ def test_inputs_that_cannot_be_read(sentvec, name, content, said):
         (["nowhere.txt"], "nowhere.txt does not exist; give a file, or - for standard input"),
         (["."], ". is a folder; give a file, or index the folder with: sentvec index ."),
         (["t.txt", "-o", "out.parquet"], "out.parquet: vectors are written as .npy or .jsonl"),
-        (["t.txt", "-o", "out"], "out: vectors are written as .npy or .jsonl"),
+        (["t.txt", "-o", "out.npy", "--resume"], "--resume and --id-field need a folder"),
+        (["t.txt", "-o", "out", "--id-field", "id"], "t.txt is one text a line and has no ids"),
         (["t.txt", "-o", "gone/out.npy"], "gone/out.npy: there is no folder gone"),
         (["t.txt", "-o", "folder.npy"], "folder.npy is a folder"),
         (["t.txt", "-o", "/proc/out.npy"], "/proc/out.npy cannot be written"),
@@ -201,3 +203,39 @@ def test_cut_texts_are_reported_on_stderr_only(model, tmp_path):
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 1
     assert b"WARNING: 1 of 1 texts were longer than 64 tokens" in done.stderr
+
+
+def test_a_name_without_an_ending_is_a_folder_of_parts(sentvec, vectors):
+    write("rows.jsonl", "".join(json.dumps({"id": f"r{i}", "text": text}) + "\n" for i, text in enumerate(LINES)))
+    ended = sentvec("rows.jsonl", "-o", "out/", "--id-field", "id", "--shard-rows", "2")
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err == f"{len(LINES)} vectors in {-(-len(LINES) // 2)} parts: out\n"
+    parts = list(read_vectors("out"))
+    assert [name for ids, _ in parts for name in ids] == [f"r{i}" for i in range(len(LINES))]
+    np.testing.assert_allclose(np.concatenate([part for _, part in parts]), vectors, atol=1e-6)
+    again = sentvec("rows.jsonl", "-o", "out", "--id-field", "id", "--shard-rows", "2")
+    assert (again.code, "Go on with them with resume (--resume)" in again.err) == (1, True)
+    assert "of them from before" in sentvec("rows.jsonl", "-o", "out", "--id-field", "id", "--resume").err
+
+
+def test_a_bad_row_keeps_finished_parts(sentvec, monkeypatch):
+    monkeypatch.setattr("sentvec.runtime.engine.WINDOW", 4)
+    good = "".join(json.dumps({"text": f"the cat {i}"}) + "\n" for i in range(20))
+    write("rows.jsonl", good + '{"body": "no text"}\n')
+    ended = sentvec("rows.jsonl", "-o", "out", "--shard-rows", "4")
+    assert ended.code == 1
+    assert "rows.jsonl, line 21: no text under 'text' (it has: body)" in ended.err
+    done = json.loads(Path("out/manifest.json").read_text())["rows"]
+    assert done >= 12
+    write("rows.jsonl", good)
+    assert (
+        f"20 vectors in 5 parts, {done} of them from before"
+        in sentvec("rows.jsonl", "-o", "out", "--shard-rows", "4", "--resume").err
+    )
+
+
+def test_csv_rows_have_ids_too(sentvec):
+    write("rows.csv", "name,text\na,the cat\nb,the dog\n")
+    assert sentvec("rows.csv", "-o", "out", "--id-field", "name", "--format", "npy").code == 0
+    assert [ids for ids, _ in read_vectors("out")] == [["a", "b"]]
+    assert "no column 'id' (it has: name, text)" in sentvec("rows.csv", "-o", "out2", "--id-field", "id").err

@@ -1,17 +1,18 @@
-"""`sentvec encode`: texts in, a file of vectors out."""
+"""`sentvec encode`: texts in, a file or a folder of vectors out."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sentvec.cli.common import DEFAULT_MODEL, Device, Model, Offline, open_model, read_texts
+from sentvec.cli.common import DEFAULT_MODEL, Device, Model, Offline, open_model
+from sentvec.cli.rows import Row, read_rows, read_texts
 from sentvec.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _AT_ONCE = 8192  # texts held in memory
 
 def encode(
     source: Annotated[Path | None, typer.Argument(help="A text, .jsonl, .csv or .tsv file; - or none: stdin.")] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A .npy or .jsonl file; none: stdout.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A .npy or .jsonl file, or a folder.")] = None,
     model: Model = DEFAULT_MODEL,
     field: Annotated[str, typer.Option(help="Field or column that holds the text.")] = "text",
     prompt: Annotated[str | None, typer.Option(help="Text to put in front of every text.")] = None,
@@ -31,12 +32,34 @@ def encode(
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     device: Device = "auto",
     local_files_only: Offline = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Folder: go on where a run was stopped.")] = False,
+    id_field: Annotated[str | None, typer.Option(help="Folder: field or column that holds the id.")] = None,
+    file_format: Annotated[str, typer.Option("--format", help="Folder: parquet or npy.")] = "parquet",
+    shard_rows: Annotated[int, typer.Option(help="Folder: rows of a part.")] = 32_768,
 ) -> None:
     """Encode texts, one a line, into vectors.
 
     `.npy` holds one float32 array (texts, dim); `.jsonl`, which also goes to standard output, one object
-    with "text" and "vector" a line. The output appears under its name only once it is complete.
+    with "text" and "vector" a line. The output appears under its name only once it is complete. A name without an
+    ending is a folder of parts, for any number of texts: finished parts survive a kill, and --resume goes on.
     """
+    if output is not None and not output.suffix:
+        _encode_to(
+            output,
+            open_model(model, device, precision, local_files_only),
+            read_rows(source, field, id_field),
+            file_format=file_format,
+            shard_rows=shard_rows,
+            resume=resume,
+            prompt=prompt,
+            prompt_name=prompt_name,
+            dim=dim,
+        )
+        return
+    if resume or id_field is not None:
+        raise InvalidInput(
+            f"--resume and --id-field need a folder to write to, but -o is {output}; leave its ending away."
+        )
     if output is not None:
         _check_output(output)
     texts = read_texts(source, field)
@@ -59,6 +82,14 @@ def encode(
     finally:
         partial.unlink(missing_ok=True)
     typer.echo(f"{count} vectors of {dim or embedder.dim} features: {output}", err=True)
+
+
+def _encode_to(folder: Path, embedder: Embedder, rows: Iterator[Row], **options: Any) -> None:
+    named, texted = tee(rows)  # read in step, so that no more than one row is held
+    ids = (number if name is None else name for number, (name, _) in enumerate(named))
+    done = embedder.encode_to(folder, (text for _, text in texted), ids=ids, **options)
+    before = f", {done.resumed} of them from before" if done.resumed else ""
+    typer.echo(f"{done.rows} vectors in {done.shards} parts{before}: {folder}", err=True)
 
 
 def _check_output(path: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from sentvec.cli.common import DEFAULT_MODEL, Device, Json, Model, Offline, open_model, read_texts
+from sentvec.cli.common import DEFAULT_MODEL, Device, Json, Model, Offline, open_model
+from sentvec.cli.rows import read_texts
 from sentvec.errors import InvalidInput
 
 _MOST = 50  # rows of a table that a person would read
