@@ -58,6 +58,12 @@ def dense_then_normalize_twice(folder):
     return add_modules(tiny_bert(folder, pooler=False), "Pooling", "Normalize", "Dense", "Normalize")
 
 
+def cased(folder):
+    add_modules(tiny_bert(folder), "Pooling")
+    write_vocab(folder, do_lower_case=False)
+    return folder
+
+
 def googles(folder):
     (tiny_bert(folder) / "config.json").rename(folder / "bert_config.json")
     content = json.loads((folder / "bert_config.json").read_text())
@@ -73,7 +79,7 @@ def wwm(folder):
     return folder
 
 
-MAKERS = [plain, rich, first_token, dense_then_normalize_twice, googles, wwm, tiny_roberta, tiny_xlm_roberta]
+MAKERS = [plain, rich, first_token, dense_then_normalize_twice, cased, googles, wwm, tiny_roberta, tiny_xlm_roberta]
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -120,7 +126,7 @@ def test_transformers_reads_what_we_save(tmp_path, make):
     model.save_pretrained(tmp_path / "b")
     reference = transformers.AutoModel.from_pretrained(tmp_path / "b")
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "b")
-    texts = [text.lower() for text in TEXTS]
+    texts = [text.lower() if model.recipe.lower_case else text for text in TEXTS]
     for text, states in zip(texts, model.encode_tokens(texts, prompt=""), strict=True):
         with torch.no_grad():
             inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=model.max_seq_length)
