@@ -175,6 +175,13 @@ def test_unknown_ids_have_a_name(tiny):
     assert tiny.tokens([99999]) == ["<99999>"]
 
 
+@pytest.mark.parametrize("odd", [-1, 1 << 40])
+def test_ids_that_cannot_be_are_named(tiny, odd):
+    for read in (tiny.tokens, tiny.decode):
+        with pytest.raises(InvalidInput, match=f"token id {odd} cannot be"):
+            read([2, odd])
+
+
 def test_words_longer_than_a_hundred_letters_are_unknown(tiny):
     assert tiny.tokens(tiny.encode(["a" * 101])[0].ids) == ["[CLS]", "[UNK]", "[SEP]"]
     assert len(tiny.encode(["a" * 100])[0]) == 102

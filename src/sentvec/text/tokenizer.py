@@ -111,11 +111,11 @@ class Tokenizer:
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """Return the pieces that token ids stand for, such as ``"##aff"``."""
-        return [self._backend.id_to_token(int(i)) or f"<{int(i)}>" for i in ids]
+        return [self._backend.id_to_token(i) or f"<{i}>" for i in _checked(ids)]
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Return the text that token ids stand for, as far as it can be told from them."""
-        return str(self._backend.decode([int(i) for i in ids], skip_special_tokens=skip_special_tokens))
+        return str(self._backend.decode(_checked(ids), skip_special_tokens=skip_special_tokens))
 
     def _encode_flat(self, flat: list[str], texts: Sequence[Text], places: Sequence[int]) -> list[Encoding]:
         try:
@@ -151,6 +151,13 @@ def _strings(text: object, place: int) -> tuple[str, ...]:
         f"text {place} is {type(text).__name__} ({shown[:60]}{'…' * (len(shown) > 60)}), but a text must be a "
         "str, or a pair of texts a tuple of two str. Convert it with str(), or drop it."
     )
+
+
+def _checked(ids: Sequence[int]) -> list[int]:
+    whole = [int(i) for i in ids]
+    if odd := [i for i in whole if not 0 <= i < 1 << 32]:
+        raise InvalidInput(f"token id {odd[0]} cannot be; ids are whole numbers from 0.")
+    return whole
 
 
 def _surrogate(texts: Sequence[Text], places: Sequence[int]) -> InvalidInput:
