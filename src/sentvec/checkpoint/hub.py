@@ -69,7 +69,6 @@ def resolve(name: str | os.PathLike[str], *, revision: str | None = None, local_
         raise ModelNotFound(f"{text!r} is an address; give a folder, or a name of the form owner/model.")
     if not text or text.startswith(("/", ".", "~")) or text.count("/") > 1 or "\\" in text:
         raise ModelNotFound(f"{text!r} is not a folder. Check the path; relative ones begin at {Path.cwd()}.")
-    _check_name(text)
     cached = _cached(text, revision)
     if cached is not None and _knows_modules(cached, text, revision):
         return cached
@@ -94,22 +93,14 @@ def _folder(name: str) -> Path | None:
         raise ModelNotFound(f"{shown!r} cannot be a folder ({getattr(error, 'strerror', None) or error}).") from None
 
 
-def _check_name(name: str) -> None:
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        raise ModelNotFound(f"{name!r} is neither a folder nor a name of the form owner/model.") from None
-
-
 def _cached(name: str, revision: str | None) -> Path | None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except HFValidationError:
+        raise ModelNotFound(f"{name!r} is neither a folder nor a name of the form owner/model.") from None
     except (LocalEntryNotFoundError, FileNotFoundError):
         return None
     return folder if _complete(folder) else None
