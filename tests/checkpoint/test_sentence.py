@@ -251,16 +251,8 @@ def test_a_config_sentence_transformers_that_cannot_be(tmp_path, content, said):
         load(folder)
 
 
-PLACES_RESTART = pytest.mark.xfail(
-    strict=False, reason="the library weighs tokens by their place in the whole text, prompt included"
-)
-
-
 @pytest.mark.oracle
-@pytest.mark.parametrize(
-    "mode",
-    [pytest.param(mode, marks=PLACES_RESTART if mode == "weighted_mean" else ()) for mode in OLD_POOLING],
-)
+@pytest.mark.parametrize("mode", OLD_POOLING)
 @pytest.mark.parametrize(("make", "prompt"), [(tiny_bert, "query: "), (tiny_roberta, "the cat: ")])
 def test_prompts_that_do_not_count(tmp_path, make, prompt, mode):
     folder = add_modules(make(tmp_path), "Pooling", pooling=pooling_config(mode, include_prompt=False))

@@ -62,8 +62,8 @@ def test_drop_prefix_leaves_the_rest():
 
 def test_an_unknown_pooling_is_named():
     message = (
-        "pooling 'avg' in 1_Pooling/config.json is not known. Known: first, last, max, mean, mean_sqrt, "
-        'weighted_mean, first_last_mean, pooler. Pass pooling="mean" to override.'
+        f"pooling 'avg' in 1_Pooling/config.json is not known. Known: {', '.join(POOLINGS)}. "
+        'Pass pooling="mean" to override.'
     )
     with pytest.raises(UnknownPooling) as caught:
         check_pooling("avg", "1_Pooling/config.json")

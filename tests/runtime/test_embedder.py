@@ -226,7 +226,7 @@ def test_the_place_counts_over_windows(minilm, monkeypatch):
 def test_nan_names_the_text(minilm, monkeypatch):
     place = minilm.tokenizer.vocab()["zebra"]
     monkeypatch.setattr(engine, "BATCH_TOKENS", 64)
-    weight = minilm.encoder.embeddings.words.weight
+    weight = minilm.encoder.embeddings.token_table.weight
     before = weight[place].detach().clone()
     try:
         with torch.no_grad():
@@ -286,12 +286,16 @@ def test_without_a_pooler_the_pooler_is_refused(minilm):
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_half_precision_stays_near(minilm, precision):
+def test_half_precision_stays_near(minilm, precision, tmp_path):
     model = Embedder.from_pretrained(minilm.folder, precision=precision, device="cpu")
     got, want = model.encode(TEXTS), minilm.encode(TEXTS)
     assert got.dtype == np.float32
     assert (got * want).sum(1).min() > 0.999
-    assert model.fingerprint != "" and not np.array_equal(got, want)
+    assert not np.array_equal(got, want)
+    assert model.fingerprint == minilm.fingerprint
+    model.save_pretrained(tmp_path / "saved")
+    again = Embedder.from_pretrained(tmp_path / "saved", device="cpu")
+    np.testing.assert_array_equal(again.encode(TEXTS), want)  # nothing was rounded
 
 
 def test_fingerprint_follows_what_changes_vectors(minilm):
@@ -308,12 +312,31 @@ def test_fingerprint_follows_what_changes_vectors(minilm):
     assert len(found | {minilm.fingerprint}) == len(changes) + 1
 
 
+def test_fingerprint_leaves_out_what_does_not_change_vectors(minilm):
+    assert with_recipe(minilm, prompts={"query": "", "document": ""}).fingerprint == minilm.fingerprint
+    numbers = minilm.encoder.config
+    try:
+        minilm.encoder.config = replace(numbers, dropout=0.3, attention_dropout=0.0, act="gelu_python")
+        assert with_recipe(minilm).fingerprint == minilm.fingerprint
+        minilm.encoder.config = replace(numbers, norm_eps=1e-5)
+        assert with_recipe(minilm).fingerprint != minilm.fingerprint
+    finally:
+        minilm.encoder.config = numbers
+
+
+def test_a_prompt_that_leaves_no_room_is_refused(minilm):
+    model = with_recipe(minilm, prompts={"document": "word " * 300})
+    with pytest.raises(ConfigError, match="has 300 tokens, which leaves nothing of the 256"):
+        _ = model.passage_tokens
+
+
 def test_plan_uses_every_place_once_and_keeps_the_budget():
     lengths = [5, 1, 9, 3, 3, 12, 2]
     batches = plan(lengths, 10)
     assert sorted(i for batch in batches for i in batch) == list(range(7))
     assert all(sum(lengths[i] for i in batch) <= 10 or len(batch) == 1 for batch in batches)
     assert plan([], 10) == []
+    assert plan([0, 0], 10) == [[0, 1]]
 
 
 def test_recipe_knows_whether_it_normalizes():

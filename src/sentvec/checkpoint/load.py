@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from sentvec.checkpoint.files import read_json
-from sentvec.checkpoint.names import expand, has, to_ours
+from sentvec.checkpoint.names import has_pooler, to_ours
 from sentvec.checkpoint.recipe import Recipe
 from sentvec.checkpoint.sentence import read_modules, read_recipe
-from sentvec.checkpoint.tokenizer import read_tokenizer
+from sentvec.checkpoint.tokenizer import read_special, read_tokenizer
 from sentvec.checkpoint.weights import read_weights
-from sentvec.errors import ConfigError, ModelNotFound, TokenizerError, WeightsError
+from sentvec.errors import ConfigError, ModelNotFound, TokenizerError
 from sentvec.models.registry import Encoder, architecture, build_empty
 from sentvec.text.tokenizer import Tokenizer
 
@@ -33,6 +33,7 @@ class Checkpoint:
         recipe: from token states to a vector.
         model_type: the architecture's name in the registry.
         config: config.json as it was read, for writing it back.
+        special: names of the special tokens, such as ``{"cls_token": "[CLS]"}``, as the folder's files give them.
         ignored: names of tensors in the file that are no part of the encoder.
     """
 
@@ -41,6 +42,7 @@ class Checkpoint:
     recipe: Recipe
     model_type: str
     config: Mapping[str, Any]
+    special: Mapping[str, str]
     ignored: tuple[str, ...]
 
 
@@ -63,7 +65,7 @@ def load(root: Path) -> Checkpoint:
             f"{numbers.vocab} rows. They are not of the same model."
         )
     recipe = read_recipe(root, modules, hidden=numbers.hidden, max_tokens=numbers.max_tokens)
-    return Checkpoint(encoder, tokenizer, recipe, model_type, config, ignored)
+    return Checkpoint(encoder, tokenizer, recipe, model_type, config, read_special(folder), ignored)
 
 
 def load_encoder(folder: Path, config: Mapping[str, Any], model_type: str) -> tuple[Encoder, tuple[str, ...]]:
@@ -78,15 +80,12 @@ def load_encoder(folder: Path, config: Mapping[str, Any], model_type: str) -> tu
     row = architecture(model_type)
     numbers = row.read(config)
     raw, origin = read_weights(folder)
-    if numbers.layers > len(raw):  # building millions of layers, only to miss their weights, would take hours
-        raise WeightsError(
-            f"config.json asks for {numbers.layers} layers, but {folder / origin} has {len(raw)} tensors in all. "
-            "Is config.json of the same model?"
-        )
-    module = build_empty(row, numbers, pooler=has(raw, "pooler.dense.weight"))
+    module = build_empty(row, numbers, pooler=has_pooler(raw, row))
     shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
-    translated = to_ours(raw, expand(row.names, numbers.layers), shapes, str(folder / origin))
+    translated = to_ours(raw, row, numbers.layers, shapes, str(folder / origin))
     module.load_state_dict(translated.tensors, assign=True)
+    empty = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
+    assert not empty, f"{empty} are in no checkpoint; compute them in forward"
     module.requires_grad_(True).eval()
     if translated.ignored:
         _log.info("%s: left out on purpose: %s", origin, ", ".join(translated.ignored))

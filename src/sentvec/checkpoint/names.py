@@ -9,23 +9,11 @@ import torch
 from torch import Tensor
 
 from sentvec.errors import WeightsError
-from sentvec.models.registry import ARCHITECTURES, Names
+from sentvec.models.registry import Architecture, Names
 
 Shapes = Mapping[str, torch.Size]
 
 _OLD_ENDINGS = {".gamma": ".weight", ".beta": ".bias"}  # layer normalisation as TensorFlow called it
-# parts of published checkpoints that are no part of an encoder
-_HEADS = (
-    "cls.",
-    "lm_head.",
-    "classifier.",
-    "qa_outputs.",
-    "predictions.",
-    "score.",
-    "dropout.",
-    "seq_relationship.",
-)
-_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 
 
 @dataclass(frozen=True)
@@ -54,19 +42,22 @@ def expand(names: Names, layers: int) -> dict[str, tuple[str, ...]]:
     return table
 
 
-def to_ours(raw: Mapping[str, Tensor], table: Mapping[str, tuple[str, ...]], shapes: Shapes, origin: str) -> Translated:
+def to_ours(raw: Mapping[str, Tensor], row: Architecture, layers: int, shapes: Shapes, origin: str) -> Translated:
     """Translate a checkpoint, and say everything that is wrong with it at once.
 
     Args:
         raw: the checkpoint's tensors.
-        table: our name -> the checkpoint's names, from `expand`.
+        row: the architecture, whose names they are under.
+        layers: number of transformer layers.
         shapes: the shape that each of our parameters must have.
         origin: file name for messages.
 
     Raises:
         WeightsError: names are missing or unexpected, or shapes or number formats are wrong.
     """
-    theirs, ignored = _canonical(raw)
+    theirs, ignored = _canonical(raw, row)
+    table = expand(row.names, layers)
+    assert shapes.keys() <= table.keys(), f"no row in NAMES for {sorted(shapes.keys() - table.keys())}"
     wanted = {name: table[name] for name in shapes}
     known = {name for names in wanted.values() for name in names}
     missing = sorted(known - theirs.keys())
@@ -97,25 +88,26 @@ def to_theirs(state: Mapping[str, Tensor], table: Mapping[str, tuple[str, ...]])
     return raw
 
 
-def has(raw: Mapping[str, Tensor], name: str) -> bool:
-    """Whether a checkpoint holds this encoder parameter, whatever its prefix."""
-    return name in _canonical(raw)[0]
+def has_pooler(raw: Mapping[str, Tensor], row: Architecture) -> bool:
+    """Whether a checkpoint holds the weights of its architecture's pooler."""
+    parts = expand(row.names, 0).get("pooler.dense.weight")
+    return parts is not None and set(parts) <= _canonical(raw, row)[0].keys()
 
 
-def _canonical(raw: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+def _canonical(raw: Mapping[str, Tensor], row: Architecture) -> tuple[dict[str, Tensor], list[str]]:
     """Undo what writers add to names: wrappers' prefixes, TensorFlow's endings, heads, buffers."""
-    prefixes = {row.prefix for row in ARCHITECTURES.values()}
-    found = {p for p in prefixes if any(_plain(name).startswith(p + "embeddings.") for name in raw)}
+    given = {_renewed(_plain(name)) for name in raw}
+    known = {name for names in expand(row.names, 1).values() for name in names}
+    # a prefix counts where it stands before a name that we know
+    found = [p for p in row.prefixes if any(p + name in given for name in known)]
     kept: dict[str, Tensor] = {}
     ignored: list[str] = []
     for name, tensor in raw.items():
         plain = _plain(name)
         for prefix in found:
             plain = plain.removeprefix(prefix)
-        for old, new in _OLD_ENDINGS.items():
-            if plain.endswith(old):
-                plain = plain.removesuffix(old) + new
-        if plain.startswith(_HEADS) or plain in _BUFFERS:
+        plain = _renewed(plain)
+        if plain.startswith(row.heads) or plain in row.buffers:
             ignored.append(name)
         elif plain in kept:
             raise WeightsError(f"two tensors in the checkpoint are both {plain!r}; one of them is {name!r}.")
@@ -130,6 +122,13 @@ def _fault(name: str, tensor: Tensor, expected: torch.Size) -> str | None:
     if not tensor.is_floating_point():  # quantised weights mean nothing without their scales
         return f"{name} holds {str(tensor.dtype).removeprefix('torch.')}, not floating-point numbers"
     return None
+
+
+def _renewed(name: str) -> str:
+    for old, new in _OLD_ENDINGS.items():
+        if name.endswith(old):
+            return name.removesuffix(old) + new
+    return name
 
 
 def _plain(name: str) -> str:

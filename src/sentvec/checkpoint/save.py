@@ -23,23 +23,10 @@ from sentvec.models.heads import Projection
 from sentvec.models.registry import architecture
 
 _log = logging.getLogger("sentvec")
-_TOKENIZER_CLASSES = {
-    "bert": "BertTokenizer",
-    "roberta": "RobertaTokenizer",
-    "xlm-roberta": "XLMRobertaTokenizer",
-}
-_SPECIAL = {
-    "WordPiece": {"cls": "[CLS]", "sep": "[SEP]", "pad": "[PAD]", "unk": "[UNK]", "mask": "[MASK]"},
-    "BPE": {
-        "bos": "<s>",
-        "cls": "<s>",
-        "eos": "</s>",
-        "sep": "</s>",
-        "pad": "<pad>",
-        "unk": "<unk>",
-        "mask": "<mask>",
-    },
-}
+_BERT = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
+_ROBERTA = {"bos": "<s>", "cls": "<s>", "eos": "</s>", "sep": "</s>", "pad": "<pad>", "unk": "<unk>", "mask": "<mask>"}
+# roles of special tokens where the folder that was read does not name them
+_SPECIAL = {"WordPiece": _BERT, "BPE": _ROBERTA, "Unigram": _ROBERTA}
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -52,7 +39,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     row = architecture(checkpoint.model_type)
     numbers = checkpoint.encoder.config
     folder.mkdir(parents=True, exist_ok=True)
-    config = dict(checkpoint.config) | write_config(numbers)
+    config = dict(checkpoint.config) | write_config(numbers, row.keys)
     config |= {"model_type": checkpoint.model_type, "architectures": [row.saved_as], "dtype": "float32"}
     config.pop("torch_dtype", None)  # the old name of dtype
     write_json(folder / "config.json", config)
@@ -77,8 +64,12 @@ def _write_tokenizer(folder: Path, checkpoint: Checkpoint) -> None:
             "strip_accents": normalizer["strip_accents"],
         }
     vocab = tokenizer.vocab()
-    special = {f"{role}_token": token for role, token in _SPECIAL.get(tokenizer.kind, {}).items() if token in vocab}
-    config["tokenizer_class"] = _TOKENIZER_CLASSES.get(checkpoint.model_type, "PreTrainedTokenizerFast")
+    usual = {f"{role}_token": token for role, token in _SPECIAL.get(tokenizer.kind, {}).items()}
+    special = {role: token for role, token in (usual | dict(checkpoint.special)).items() if token in vocab}
+    # the generic class takes tokenizer.json as it stands; a model's own class would build another from the vocabulary
+    config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    two_types = checkpoint.encoder.config.types > 1
+    config["model_input_names"] = ["input_ids", *(["token_type_ids"] if two_types else []), "attention_mask"]
     write_json(folder / "tokenizer.json", content)
     write_json(folder / "tokenizer_config.json", config | special)
     write_json(folder / "special_tokens_map.json", special)

@@ -46,6 +46,14 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     )
 
 
+def read_special(folder: Path) -> dict[str, str]:
+    """Read what the folder's files call its special tokens, such as ``{"cls_token": "[CLS]"}``."""
+    named = read_json_or_empty(folder / "special_tokens_map.json") | read_json_or_empty(
+        folder / "tokenizer_config.json"
+    )
+    return _special(named)
+
+
 def _from_json(path: Path, config: Mapping[str, Any]) -> Backend:
     content = _object(path)
     normalizer = content.get("normalizer") or {}

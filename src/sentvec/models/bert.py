@@ -64,11 +64,15 @@ def _layer(config: EncoderConfig) -> PostNormLayer:
     )
 
 
+# parts of published checkpoints that are no part of an encoder
+HEADS = ("cls.", "lm_head.", "classifier.", "qa_outputs.", "predictions.", "score.", "dropout.", "seq_relationship.")
+BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
+
 # ours <- theirs; several of theirs are stacked along the first dimension; {i} counts layers from 0
 NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("embeddings.words.weight", ("embeddings.word_embeddings.weight",)),
-    ("embeddings.places.weight", ("embeddings.position_embeddings.weight",)),
-    ("embeddings.kinds.weight", ("embeddings.token_type_embeddings.weight",)),
+    ("embeddings.token_table.weight", ("embeddings.word_embeddings.weight",)),
+    ("embeddings.position_table.weight", ("embeddings.position_embeddings.weight",)),
+    ("embeddings.type_table.weight", ("embeddings.token_type_embeddings.weight",)),
     ("embeddings.norm.weight", ("embeddings.LayerNorm.weight",)),
     ("embeddings.norm.bias", ("embeddings.LayerNorm.bias",)),
     *(

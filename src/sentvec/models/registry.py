@@ -6,7 +6,7 @@ A new architecture is one file beside this one and one row in `ARCHITECTURES`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from sentvec.batch import PackedBatch
 from sentvec.errors import ConfigError, UnknownModelType
 from sentvec.models import bert
-from sentvec.models.config import EncoderConfig, read_config
+from sentvec.models.config import BERT_KEYS, EncoderConfig, Keys, read_config
 from sentvec.nn.pooler import Pooler
 from sentvec.nn.probe import Probe
 
@@ -36,49 +36,57 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """How to build one architecture and read its checkpoints.
+    """All that one architecture has of its own.
 
     Attributes:
-        read: config.json -> the encoder's numbers.
-        build: the encoder's numbers, and whether there is a pooler -> a module.
+        build: the encoder's numbers, and whether there is a pooler -> a module. The module's parameters are those
+            of `names`; a buffer that is computed, and not stored, must be made in `forward`.
         names: our parameter names and the checkpoint's, see `sentvec.checkpoint.names`.
-        prefix: what checkpoints with a task head put before the encoder's names.
         saved_as: class name that config.json gets in `architectures` on saving.
+        keys: our configuration fields and their keys in config.json.
+        read: config.json -> the encoder's numbers.
+        prefixes: what checkpoints may put before the encoder's names, with a task head for example.
+        heads: beginnings of names that are no part of the encoder, and are left out on purpose.
+        buffers: names of stored constants, left out as well.
     """
 
-    read: Callable[[Mapping[str, Any]], EncoderConfig]
     build: Callable[..., Any]
     names: Names
-    prefix: str
     saved_as: str
+    keys: Keys = field(default_factory=lambda: BERT_KEYS)
+    read: Callable[[Mapping[str, Any]], EncoderConfig] = read_config
+    prefixes: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
+    buffers: tuple[str, ...] = ()
 
 
 def _read_roberta(raw: Mapping[str, Any]) -> EncoderConfig:
-    # rows 0 .. padding id of the position table are not for tokens (Liu et al. 2019; fairseq's numbering)
+    plain = read_config(raw)
     padding = raw.get("pad_token_id", 1)
-    if not isinstance(padding, int) or not 0 <= padding < read_config(raw).positions - 1:
+    if not isinstance(padding, int) or not 0 <= padding < plain.positions - 1:
         raise ConfigError(
             f"config.json cannot be used: pad_token_id is {padding!r}, which should be a whole number below "
             "max_position_embeddings."
         )
-    return read_config(raw, position_offset=padding + 1)
+    # rows 0 .. padding id of the position table are not for tokens (Liu et al. 2019; fairseq's numbering)
+    return replace(plain, position_offset=padding + 1)
 
 
-_BERT = Architecture(read=read_config, build=bert.BertEncoder, names=bert.NAMES, prefix="bert.", saved_as="BertModel")
-_ROBERTA = Architecture(
-    read=_read_roberta, build=bert.BertEncoder, names=bert.NAMES, prefix="roberta.", saved_as="RobertaModel"
+_BERT = Architecture(
+    build=bert.BertEncoder,
+    names=bert.NAMES,
+    saved_as="BertModel",
+    # both: checkpoints that are BERT in all but the name, such as chinese-roberta-wwm, come with either
+    prefixes=("bert.", "roberta."),
+    heads=bert.HEADS,
+    buffers=bert.BUFFERS,
 )
+_ROBERTA = replace(_BERT, read=_read_roberta, saved_as="RobertaModel")
 
 ARCHITECTURES: dict[str, Architecture] = {
     "bert": _BERT,
     "roberta": _ROBERTA,
-    "xlm-roberta": Architecture(
-        read=_read_roberta,
-        build=bert.BertEncoder,
-        names=bert.NAMES,
-        prefix="roberta.",
-        saved_as="XLMRobertaModel",
-    ),
+    "xlm-roberta": replace(_ROBERTA, saved_as="XLMRobertaModel"),
 }
 
 

@@ -14,7 +14,7 @@ class TokenEmbeddings(nn.Module):
         vocab: number of token ids.
         hidden: width of the hidden states.
         positions: rows of the position table.
-        types: rows of the token type table.
+        types: rows of the token type table; 0 where there is none.
         norm_eps: epsilon of the layer normalisation.
         dropout: dropped share in training.
         position_offset: row of the position table that the first token of a text uses: 0 for BERT;
@@ -34,14 +34,19 @@ class TokenEmbeddings(nn.Module):
     ) -> None:
         super().__init__()
         self.position_offset = position_offset
-        self.words = nn.Embedding(vocab, hidden)
-        self.places = nn.Embedding(positions, hidden)
-        self.kinds = nn.Embedding(types, hidden)
+        self.token_table = nn.Embedding(vocab, hidden)
+        self.position_table = nn.Embedding(positions, hidden)
+        self.type_table = nn.Embedding(types, hidden) if types else None
         self.norm = nn.LayerNorm(hidden, eps=norm_eps)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Return (tokens, hidden)."""
+        states = self.token_table(batch.ids)
+        if self.type_table is not None:
+            # with one type only, as in RoBERTa, every token has it, whatever the tokeniser says
+            alone = self.type_table.num_embeddings == 1
+            states = states + (self.type_table.weight[0] if alone else self.type_table(batch.types))
         rows = batch.positions + self.position_offset if self.position_offset else batch.positions
-        out: Tensor = self.dropout(self.norm(self.words(batch.ids) + self.kinds(batch.types) + self.places(rows)))
+        out: Tensor = self.dropout(self.norm(states + self.position_table(rows)))
         return out

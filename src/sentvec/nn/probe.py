@@ -15,7 +15,7 @@ class Probe:
     Attributes:
         layers: which hidden states to keep: 0 is the output of the embeddings, i that of layer i.
             None keeps all of them (layers + 1).
-        attention: whether to keep attention probabilities; this needs the reference kernel, which is slow.
+        attention: whether to keep attention probabilities; they are computed once more for it, text by text.
         hidden_states: layer number -> (tokens, hidden).
         attentions: one entry a layer, from the first; each holds one tensor (heads, length, length)
             for every text, rows being queries: row i sums to one.

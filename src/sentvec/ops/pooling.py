@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sentvec.errors import UnknownPooling
 
-Pooling = Callable[[Tensor, Tensor], Tensor]
+Pooling = Callable[..., Tensor]
 
 
 def first(hidden: Tensor, offsets: Tensor) -> Tensor:
@@ -49,11 +49,19 @@ def mean_sqrt(hidden: Tensor, offsets: Tensor) -> Tensor:
     return _reduce(hidden, offsets, "sum") / _lengths(offsets, hidden).clamp(min=1).sqrt()
 
 
-def weighted_mean(hidden: Tensor, offsets: Tensor) -> Tensor:
-    """Average weighted by place: the i-th token counts i times (Muennighoff 2022, SGPT)."""
+def weighted_mean(hidden: Tensor, offsets: Tensor, *, left_out: int = 0) -> Tensor:
+    """Average weighted by place: the i-th token counts i times (Muennighoff 2022, SGPT).
+
+    Args:
+        hidden: (tokens, hidden)
+        offsets: (seqs + 1,)
+        left_out: tokens of every text before the first one given, which count as places.
+    """
     lengths = offsets.diff()
     starts = offsets[:-1].repeat_interleave(lengths)
-    weights = (torch.arange(1, len(hidden) + 1, device=hidden.device) - starts).to(hidden.dtype)[:, None]
+    weights = (torch.arange(1 + left_out, len(hidden) + 1 + left_out, device=hidden.device) - starts).to(hidden.dtype)[
+        :, None
+    ]
     total = _reduce(weights, offsets, "sum").clamp(min=1)
     return _reduce(hidden * weights, offsets, "sum") / total
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from sentvec.checkpoint.hub import resolve
 from sentvec.checkpoint.load import Checkpoint, load
 from sentvec.checkpoint.recipe import Recipe
 from sentvec.checkpoint.save import save_checkpoint
-from sentvec.errors import InvalidInput
+from sentvec.errors import ConfigError, InvalidInput, ModelError
 from sentvec.models.heads import Projection
 from sentvec.models.registry import Encoder
 from sentvec.ops.pooling import check_pooling
@@ -29,17 +29,16 @@ from sentvec.runtime.device import device_of, precision_of
 from sentvec.runtime.engine import Array, Engine, Rows
 from sentvec.runtime.fingerprint import fingerprint
 from sentvec.runtime.forward import Finish, token_states, vectors
+from sentvec.runtime.prompts import DOCUMENT, QUERY, prompt_of, with_stored
 from sentvec.runtime.stream import SHARD_ROWS, EncodeReport, encode_rows
 from sentvec.text.tokenizer import Text, Tokenizer, checked
-
-DOCUMENT_PROMPTS = ("document", "passage", "corpus")
-"""Names under which checkpoints store the prompt for documents; the first that is there counts."""
 
 
 class Embedder:
     """Turns texts into vectors with one checkpoint. Safe to use from several threads at once.
 
-    Make one with `from_pretrained`.
+    Make one with `from_pretrained`. Made from a `Checkpoint`, it takes that over: the encoder is moved to the device
+    and to the number format in place.
 
     Attributes:
         name: the repository's name, or the absolute path of the folder that it was made from.
@@ -66,13 +65,14 @@ class Embedder:
         self.precision = precision
         self.encoder: Encoder = checkpoint.encoder
         assert isinstance(self.encoder, nn.Module)
+        if dtype != torch.float32:
+            self.fingerprint = fingerprint(checkpoint)  # now, while the weights are what the checkpoint holds
         self.encoder.to(device=self.device, dtype=dtype)
         for step in checkpoint.recipe.steps:
             if isinstance(step, Projection):
                 step.to(self.device)
         self._checkpoint = checkpoint
-        types = checkpoint.encoder.config.types
-        self._engine = Engine(checkpoint.tokenizer, checkpoint.recipe, types, self.device)
+        self._engine = Engine(checkpoint.tokenizer, checkpoint.recipe, self.device)
 
     @classmethod
     def from_pretrained(
@@ -100,7 +100,7 @@ class Embedder:
         Raises:
             ModelNotFound: there is no such model.
             ModelError: the model's files are broken, unsafe or not supported.
-            InvalidInput: an argument's value is not known.
+            UnknownPooling, InvalidInput: an argument's value is not known.
         """
         precision_of(precision)  # a slip of the pen should not cost a download
         folder = resolve(name, revision=revision, local_files_only=local_files_only)
@@ -142,11 +142,21 @@ class Embedder:
         return self.recipe.max_seq_length
 
     @property
+    def similarity_name(self) -> str:
+        """Name of the similarity that the checkpoint was trained for: cosine, dot, euclidean or manhattan."""
+        return self.recipe.similarity
+
+    @property
     def passage_tokens(self) -> int:
         """Most tokens of a document that `encode_document` reads to its end: special tokens and the prompt go off."""
-        stored = self._with_stored(DOCUMENT_PROMPTS, {}).get("prompt_name")
-        prompt = self._prompt(None, stored)
-        return self.max_seq_length - self.tokenizer.special_tokens - len(self.tokenizer.spans(prompt))
+        prompt = len(self.tokenizer.spans(prompt_of(self.recipe, **with_stored(self.recipe, DOCUMENT, {}))))
+        left = self.max_seq_length - self.tokenizer.special_tokens - prompt
+        if left < 1:
+            raise ConfigError(
+                f"the stored prompt for documents has {prompt} tokens, which leaves nothing of the "
+                f"{self.max_seq_length} that the model reads. Raise max_seq_length."
+            )
+        return left
 
     @cached_property
     def fingerprint(self) -> str:
@@ -228,7 +238,7 @@ class Embedder:
         key = {
             "fingerprint": self.fingerprint,
             "precision": self.precision,
-            "prompt": self._prompt(options.get("prompt"), options.get("prompt_name")),
+            "prompt": prompt_of(self.recipe, options.get("prompt"), options.get("prompt_name")),
             "dim": self._dim(options.get("dim")) or self._full_dim,
             "normalize": self.recipe.normalizes if unit is None else unit,
         }
@@ -253,7 +263,7 @@ class Embedder:
         progress: bool | None = None,
     ) -> tuple[int, Iterator[Array]]:
         """Return the vectors' width, and the vectors of one window of texts after the other."""
-        prefix = self._prompt(prompt, prompt_name)
+        prefix = prompt_of(self.recipe, prompt, prompt_name)
         finish = Finish(prompt_tokens=self._engine.uncounted(prefix), dim=self._dim(dim), unit=normalize)
         width = finish.dim or self._full_dim
 
@@ -273,14 +283,14 @@ class Embedder:
 
     def encode_query(self, texts: str | Iterable[Text], **options: Any) -> Array:
         """Encode questions with the checkpoint's "query" prompt, where it has one; options as for `encode`."""
-        return self.encode(texts, **self._with_stored(("query",), options))
+        return self.encode(texts, **with_stored(self.recipe, QUERY, options))
 
     def encode_document(self, texts: str | Iterable[Text], **options: Any) -> Array:
         """Encode documents with the checkpoint's "document", "passage" or "corpus" prompt, where it has one.
 
         Options as for `encode`.
         """
-        return self.encode(texts, **self._with_stored(DOCUMENT_PROMPTS, options))
+        return self.encode(texts, **with_stored(self.recipe, DOCUMENT, options))
 
     def encode_tokens(
         self,
@@ -309,7 +319,7 @@ class Embedder:
             lambda batch: token_states(self.encoder, batch),
             lambda n: [np.empty(0, np.float32)] * n,
             place,
-            prefix=self._prompt(prompt, prompt_name),
+            prefix=prompt_of(self.recipe, prompt, prompt_name),
             progress=progress,
         )
         return [states for window in windows for states in window]
@@ -346,15 +356,24 @@ class Embedder:
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write a folder that sentence-transformers 2.3 to 6.x, transformers and sentvec can load.
 
-        Weights are written in float32, whatever number format the encoder runs in.
+        Weights are written in float32; those of an encoder that runs in another number format are read again from
+        the folder that it came from, so that nothing is rounded.
 
         Raises:
             InvalidInput: there is a file of that name.
+            ModelError: the folder that the model came from is needed, and is not what it was.
         """
         target = Path(folder)
         if target.exists() and not target.is_dir():
             raise InvalidInput(f"{target} is a file; give a folder to save to.")
-        save_checkpoint(target, self._checkpoint)
+        checkpoint = self._checkpoint
+        if precision_of(self.precision) != torch.float32 and self.folder is not None:
+            checkpoint = replace(load(self.folder), recipe=checkpoint.recipe)
+            if fingerprint(checkpoint) != self.fingerprint:
+                raise ModelError(
+                    f"{self.folder} has changed since the model was loaded from it; load it again to save."
+                )
+        save_checkpoint(target, checkpoint)
 
     @property
     def _full_dim(self) -> int:
@@ -362,25 +381,6 @@ class Embedder:
         if projections:
             return projections[-1].linear.out_features
         return self.encoder.config.hidden * len(self.recipe.pooling)
-
-    def _prompt(self, prompt: str | None, name: str | None) -> str:
-        if prompt is not None and name is not None:
-            raise InvalidInput("give prompt or prompt_name, not both.")
-        if prompt is not None:
-            return prompt
-        name = name or self.recipe.default_prompt
-        if name is None:
-            return ""
-        if name not in self.recipe.prompts:
-            known = ", ".join(self.recipe.prompts) or "none; pass prompt= with the text itself"
-            raise InvalidInput(f"prompt_name {name!r} is not stored with {self.name}. Stored: {known}.")
-        return self.recipe.prompts[name]
-
-    def _with_stored(self, candidates: tuple[str, ...], options: Mapping[str, Any]) -> dict[str, Any]:
-        if options.get("prompt") is not None or options.get("prompt_name") is not None:
-            return dict(options)
-        stored = next((name for name in candidates if name in self.recipe.prompts), None)
-        return dict(options) | ({"prompt_name": stored} if stored else {})
 
     def _dim(self, dim: int | None) -> int | None:
         if dim is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
@@ -71,13 +71,11 @@ class Engine:
     Attributes:
         tokenizer: the tokeniser.
         recipe: lengths and letter case.
-        types: token types that the encoder knows.
         device: where batches go.
     """
 
     tokenizer: Tokenizer
     recipe: Recipe
-    types: int
     device: torch.device
 
     def run(
@@ -121,10 +119,7 @@ class Engine:
         """Encode texts; `places` are their positions in the caller's input, for messages."""
         if prefix or self.recipe.lower_case:
             texts = [self._prepared(text, prefix) for text in texts]
-        encoded = self.tokenizer.encode(texts, self.recipe.max_seq_length, places=places)
-        if self.types < 2:  # RoBERTa has one token type, but a BERT vocabulary gives pairs two
-            return [replace(ids, types=[0] * len(ids)) for ids in encoded]
-        return encoded
+        return self.tokenizer.encode(texts, self.recipe.max_seq_length, places=places)
 
     def uncounted(self, prefix: str) -> int:
         """Tokens at the start of every text that pooling must leave out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +11,14 @@ from torch import Tensor, nn
 from sentvec.checkpoint.load import Checkpoint
 from sentvec.checkpoint.recipe import Step
 from sentvec.models.heads import Projection
+from sentvec.nn.activations import ACTIVATIONS
 
 
 def fingerprint(checkpoint: Checkpoint) -> str:
     """Digest all that decides what a vector is: weights, tokeniser, pooling, lengths, prompts.
 
-    File formats, names of tensors and files, and the number format the encoder runs in do not count.
+    Shapes speak through the weights, and dropout is for training. File formats, names of tensors and files, and the
+    number format the encoder runs in do not count.
 
     Returns:
         sha256, 64 hex digits.
@@ -34,21 +37,31 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     for number, step in enumerate(recipe.steps):
         if isinstance(step, Projection):
             add(f"step{number}", step.state_dict())
-    facts = (
-        checkpoint.model_type,
-        checkpoint.encoder.config,
-        recipe.pooling,
-        recipe.include_prompt,
-        [_described(step) for step in recipe.steps],
-        recipe.max_seq_length,
-        recipe.lower_case,
-        sorted(recipe.prompts.items()),
-        recipe.default_prompt,
-        recipe.dim,
-    )
-    digest.update(repr(facts).encode())
+    numbers = checkpoint.encoder.config
+    facts = {
+        "scheme": 1,
+        "act": _canonical(numbers.act),
+        "heads": numbers.heads,
+        "norm_eps": numbers.norm_eps,
+        "position_offset": numbers.position_offset,
+        "pooling": recipe.pooling,
+        "include_prompt": recipe.include_prompt,
+        "steps": [_described(step) for step in recipe.steps],
+        "max_seq_length": recipe.max_seq_length,
+        "lower_case": recipe.lower_case,
+        # an empty prompt is the same as none; sentence-transformers writes two of them into every model it saves
+        "prompts": sorted((name, text) for name, text in recipe.prompts.items() if text),
+        "default_prompt": recipe.prompts.get(recipe.default_prompt, "") if recipe.default_prompt else "",
+        "dim": recipe.dim,
+    }
+    digest.update(json.dumps(facts, sort_keys=True).encode())
     digest.update(checkpoint.tokenizer.to_json().encode())
     return digest.hexdigest()
+
+
+def _canonical(act: str) -> str:
+    """Return one name for an activation that has several."""
+    return next(name for name, function in ACTIVATIONS.items() if function is ACTIVATIONS[act])
 
 
 def _described(step: Step) -> str:

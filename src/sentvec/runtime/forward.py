@@ -74,6 +74,8 @@ def _pool(encoder: Encoder, names: tuple[str, ...], batch: PackedBatch, prompt_t
             # the learned map reads the text's own first token, whether or not a prompt counts in averages
             assert encoder.pooler is not None, "the embedder refuses this pooling where there is no pooler"
             parts.append(encoder.pooler(POOLINGS[name](last, batch.offsets)).float())
+        elif name == "weighted_mean":
+            parts.append(POOLINGS[name](states, offsets, left_out=prompt_tokens))
         else:
             parts.append(POOLINGS[name](ends if name == "first_last_mean" else states, offsets))
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)

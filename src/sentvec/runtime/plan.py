@@ -24,7 +24,7 @@ def plan(lengths: Sequence[int], budget: int) -> list[list[int]]:
     batches: list[list[int]] = []
     room = 0
     for i in order:
-        if lengths[i] > room:
+        if not batches or lengths[i] > room:
             batches.append([])
             room = budget
         batches[-1].append(i)
