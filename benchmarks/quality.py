@@ -1,6 +1,6 @@
 """Measure a model's quality on real data: STS-B (Spearman of cosine) and retrieval sets (nDCG@10).
 
-    python benchmarks/quality.py [--model NAME] [--data FOLDER] [--precision P] [--record FILE]
+    python benchmarks/quality.py [--model NAME] [--data FOLDER] [--precision P] [--record]
 
 Figures to compare with: all-MiniLM-L6-v2 is published with 82.03 on the English STS-B test set; BM25 reaches
 nDCG@10 0.333 on Cranfield, 0.283 on CISI and 0.390 on CACM.
@@ -11,18 +11,16 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import platform
 import time
-from datetime import date
 from pathlib import Path
 
 import ir_measures
 import numpy as np
 import torch
 from ir_measures import nDCG
+from machine import keep, machine
 from scipy.stats import spearmanr
 
-import sentvec
 from sentvec import Embedder
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -62,7 +60,7 @@ def main() -> None:
     parser.add_argument("--model", default="sentence-transformers/all-MiniLM-L6-v2")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--precision", default="float32")
-    parser.add_argument("--record", type=Path, help="append the figures to this Markdown file")
+    parser.add_argument("--record", action="store_true", help="keep the table in benchmarks/results")
     args = parser.parse_args()
 
     begun = time.perf_counter()
@@ -75,17 +73,10 @@ def main() -> None:
     for name in ("cran", "cisi", "cacm", "xquad-en-ret"):
         score = ndcg(model, args.data / "retrieval" / name)
         lines.append(f"| {name} | nDCG@10 | {score:.3f} | {f'BM25 {BM25[name]}' if name in BM25 else ''} |")
-    lines += [
-        "",
-        f"{args.model}, {args.precision}, max {model.max_seq_length} tokens; "
-        f"{time.perf_counter() - begun:.0f} s in all; sentvec {sentvec.__version__}, torch {torch.__version__} with {torch.get_num_threads()} threads, "
-        f"Python {platform.python_version()}, {platform.machine()}, {date.today()}.",
-        "",
-    ]
-    print("\n".join(lines))
-    if args.record:
-        with args.record.open("a", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
+    seconds = time.perf_counter() - begun
+    lines += ["", f"{args.model}, {args.precision}, max {model.max_seq_length} tokens, {seconds:.0f} s in all."]
+    lines += [f"Measured on {machine('torch', 'ir-measures', 'scipy')}; {torch.get_num_threads()} threads."]
+    keep(f"quality-{args.precision}", ["# Quality on real data", "", *lines], args.record)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Measure how long sentvec takes before it does anything: import, --help, first vector of one text.
 
-    python benchmarks/startup.py [--runs N] [--record FILE]
+    python benchmarks/startup.py [--runs N] [--record]
 
 Every figure is the median over whole processes; the bars are 0.15 s for the import and 0.5 s for --help.
 """
@@ -8,16 +8,13 @@ Every figure is the median over whole processes; the bars are 0.15 s for the imp
 from __future__ import annotations
 
 import argparse
-import platform
 import re
 import statistics
 import subprocess
 import sys
 import time
-from datetime import date
-from pathlib import Path
 
-import sentvec
+from machine import keep, machine
 
 FIRST_VECTOR = (
     "from sentvec import Embedder;"
@@ -43,7 +40,7 @@ def import_time() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--record", type=Path, help="append the figures to this Markdown file")
+    parser.add_argument("--record", action="store_true", help="keep the table in benchmarks/results")
     args = parser.parse_args()
     measures = {
         "python -X importtime -c 'import sentvec'": (import_time, "under 0.15"),
@@ -55,16 +52,8 @@ def main() -> None:
         measure()  # the first run fills the disk's cache
         times = [measure() for _ in range(args.runs)]
         lines.append(f"| `{name}` | {statistics.median(times):.3f} | {min(times):.3f} | {bar} |")
-    lines += [
-        "",
-        f"{args.runs} runs each; sentvec {sentvec.__version__}, Python {platform.python_version()}, "
-        f"{platform.machine()}, {date.today()}.",
-        "",
-    ]
-    print("\n".join(lines))
-    if args.record:
-        with args.record.open("a", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
+    lines += ["", f"Medians of {args.runs} runs, whole processes. Measured on {machine('torch', 'typer')}."]
+    keep("startup", ["# Start-up", "", *lines], args.record)
 
 
 if __name__ == "__main__":

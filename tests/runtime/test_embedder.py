@@ -324,6 +324,25 @@ def test_fingerprint_leaves_out_what_does_not_change_vectors(minilm):
         minilm.encoder.config = numbers
 
 
+def test_a_stored_dim_wider_than_the_vectors_is_no_matter(minilm):
+    model = with_recipe(minilm, dim=400)
+    assert model.dim == 384
+    np.testing.assert_array_equal(model.encode(TEXTS), minilm.encode(TEXTS))
+
+
+def test_similarity_of_texts_is_refused(minilm):
+    with pytest.raises(InvalidInput, match="give texts to encode first"):
+        minilm.similarity("a", "b")
+
+
+@pytest.mark.parametrize("include", [True, False])
+def test_a_given_prompt_that_leaves_no_room_is_refused(minilm, include):
+    model = with_recipe(minilm, include_prompt=include)
+    assert model.encode("x", prompt="word " * 253).shape == (384,)
+    with pytest.raises(InvalidInput, match="has 254 tokens, which leaves nothing of the 256"):
+        model.encode("x", prompt="word " * 254)
+
+
 def test_a_prompt_that_leaves_no_room_is_refused(minilm):
     model = with_recipe(minilm, prompts={"document": "word " * 300})
     with pytest.raises(ConfigError, match="has 300 tokens, which leaves nothing of the 256"):

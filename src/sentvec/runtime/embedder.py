@@ -134,7 +134,7 @@ class Embedder:
     @property
     def dim(self) -> int:
         """Features of a vector."""
-        return self.recipe.dim or self._full_dim
+        return min(self.recipe.dim or self._full_dim, self._full_dim)
 
     @property
     def max_seq_length(self) -> int:
@@ -337,7 +337,10 @@ class Embedder:
         Raises:
             InvalidInput: the vectors' widths differ.
         """
-        left, right = (torch.from_numpy(np.atleast_2d(np.array(x, np.float32))) for x in (a, b))
+        try:
+            left, right = (torch.from_numpy(np.atleast_2d(np.array(x, np.float32))) for x in (a, b))
+        except (TypeError, ValueError):
+            raise InvalidInput("similarity compares vectors of numbers; give texts to encode first.") from None
         if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[1]:
             raise InvalidInput(
                 f"vectors of shapes {tuple(left.shape)} and {tuple(right.shape)} cannot be compared; "
@@ -384,7 +387,7 @@ class Embedder:
 
     def _dim(self, dim: int | None) -> int | None:
         if dim is None:
-            return self.recipe.dim
+            return self.dim if self.recipe.dim is not None else None
         if isinstance(dim, bool) or not isinstance(dim, int) or not 1 <= dim <= self._full_dim:
             raise InvalidInput(f"dim is {dim!r}, which should be a whole number from 1 to {self._full_dim}.")
         return dim

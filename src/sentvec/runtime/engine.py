@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sentvec.batch import PackedBatch, TokenIds, pack
 from sentvec.checkpoint.recipe import Recipe
-from sentvec.errors import NonFiniteOutput
+from sentvec.errors import InvalidInput, NonFiniteOutput
 from sentvec.progress import Advance, track
 from sentvec.runtime.plan import plan
 from sentvec.runtime.report import Truncation
@@ -122,10 +122,20 @@ class Engine:
         return self.tokenizer.encode(texts, self.recipe.max_seq_length, places=places)
 
     def uncounted(self, prefix: str) -> int:
-        """Tokens at the start of every text that pooling must leave out."""
-        if not prefix or self.recipe.include_prompt:
+        """Tokens at the start of every text that pooling must leave out.
+
+        Raises:
+            InvalidInput: the prefix leaves no room for a text, so that all vectors would be the same.
+        """
+        if not prefix:
             return 0
-        return self.tokenizer.prefix_length(self._lowered(prefix))
+        length = len(self.tokenizer.spans(self._lowered(prefix)))
+        if length + self.tokenizer.special_tokens >= self.recipe.max_seq_length:
+            raise InvalidInput(
+                f"the prompt has {length} tokens, which leaves nothing of the {self.recipe.max_seq_length} that the "
+                "model reads. Give a shorter prompt, or raise max_seq_length."
+            )
+        return 0 if self.recipe.include_prompt else self.tokenizer.prefix_length(self._lowered(prefix))
 
     def _windows(self, source: Iterator[Text], prefix: str) -> Iterator[Window]:
         """Read texts here, in the caller's thread, and tokenise them one window ahead in another."""
