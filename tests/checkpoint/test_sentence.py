@@ -294,18 +294,22 @@ def test_chains_that_are_not_known(tmp_path, kinds, said):
         (["x"], "should hold a list"),
         ([{"type": "a.Transformer", "path": 3}], "needs a type and a path"),
         ([{"path": ""}], "needs a type and a path"),
-        ([{"type": "a.Transformer", "path": "\0"}], "needs a type and a path"),
         ([{"type": "a.WordEmbeddings", "path": ""}], "begins with 'WordEmbeddings'"),
         ([{"type": "a.Transformer", "path": "nowhere"}], "is not a folder"),
         ([{"type": "a.Transformer", "path": "../.."}], "points outside its folder"),
         ([{"type": "a.Transformer", "path": "/etc"}], "points outside its folder"),
         ([{"type": "a.Transformer", "path": ""}, {"type": "a.Pooling", "path": "../x"}], "points outside"),
         ([{"type": "a.Transformer", "path": ""}, {"type": "a.Pooling", "path": "gone"}], "cannot be read"),
+        ([{"type": "a.Transformer", "path": "\ud800"}], "names a folder that cannot be"),
+        ([{"type": "a.Transformer", "path": "\0"}], "names a folder that cannot be"),
+        ([{"type": "a.Transformer", "path": "a" * 5000}], "names a folder that cannot be"),
+        ([{"type": "a.Transformer", "path": "loop"}], "names a folder that cannot be"),
     ],
 )
 def test_modules_that_cannot_be(tmp_path, rows, said):
     folder = tiny_bert(tmp_path / "a" / "model")
     write_json(folder / "modules.json", rows)
+    (folder / "loop").symlink_to("loop")
     with pytest.raises(ModelError, match=said):
         load(folder)
 

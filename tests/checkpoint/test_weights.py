@@ -164,6 +164,13 @@ def test_an_index_that_names_absent_files(tmp_path):
         read_weights(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a" * 5000, "\ud800", "\0"])
+def test_an_index_of_names_that_cannot_be(tmp_path, name):
+    write_json(tmp_path / "model.safetensors.index.json", {"weight_map": {"a": name}})
+    with pytest.raises(WeightsError, match="cannot be read"):
+        read_weights(tmp_path)
+
+
 def test_an_index_that_promises_too_much(tmp_path):
     shards(tmp_path)
     index = tmp_path / "model.safetensors.index.json"

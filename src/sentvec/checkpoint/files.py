@@ -4,11 +4,33 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sentvec.errors import ConfigError
+
+
+def present(path: Path) -> bool:
+    """Whether a file is there, to be read.
+
+    Raises:
+        ConfigError: something of that name is there, but is no file that can be read: a folder, a pipe, a link that
+            leads nowhere. Taken for absent, it would change what a model does without a word.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_symlink():
+            raise ConfigError(f"{path} is a link to a file that is not there. Fetch the model again.") from None
+        return False
+    except (OSError, ValueError) as error:  # a link to itself, a name too long, a letter that is none
+        why = getattr(error, "strerror", None) or "no possible name"
+        raise ConfigError(f"{str(path)[:200]!r} cannot be read ({why}).") from None
+    if not stat.S_ISREG(mode):
+        raise ConfigError(f"{path} is not a regular file, so it is not read. Fetch the model again.")
+    return True
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -30,6 +52,8 @@ def read_json_value(path: Path) -> Any:
         ConfigError: the file is not readable or not JSON.
     """
     try:
+        if not present(path):  # nor is a pipe opened, which could be waited on for ever
+            raise ConfigError(f"{path} cannot be read as JSON (there is no such file).")
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:  # ValueError covers bad JSON and bad UTF-8
         raise ConfigError(f"{path} cannot be read as JSON ({error}).") from None
@@ -37,7 +61,7 @@ def read_json_value(path: Path) -> Any:
 
 def read_json_or_empty(path: Path) -> dict[str, Any]:
     """Read a JSON object, or return an empty one where there is no such file."""
-    return read_json(path) if path.is_file() else {}
+    return read_json(path) if present(path) else {}
 
 
 def write_json(path: Path, content: Mapping[str, Any] | list[Any]) -> None:

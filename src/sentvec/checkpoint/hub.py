@@ -14,6 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from sentvec.checkpoint.load import CONFIGS
+from sentvec.checkpoint.weights import PICKLE, SAFE
 from sentvec.errors import ModelNotFound, WeightsError
 
 _log = logging.getLogger("sentvec")
@@ -108,12 +110,12 @@ def _cached(name: str, revision: str | None) -> Path | None:
 
 def _complete(folder: Path) -> bool:
     """Whether all that loading needs is there: another program may have fetched only part of it."""
-    places = [place for place in (folder, *folder.glob("0_*")) if (place / "config.json").exists()]
+    places = [place for place in (folder, *folder.glob("0_*")) if any((place / name).exists() for name in CONFIGS)]
     return any(any((place / name).exists() for name in _TOKENIZERS) and _has_weights(place) for place in places)
 
 
 def _has_weights(folder: Path) -> bool:
-    if any((folder / name).exists() for name in ("model.safetensors", "pytorch_model.bin")):
+    if any((folder / name).exists() for name in (SAFE, PICKLE)):
         return True
     for index in folder.glob("*.index.json"):
         with suppress(OSError, ValueError, KeyError, AttributeError, TypeError):
@@ -150,14 +152,12 @@ def _packaged(name: str) -> Path | None:
     folder = Path(spec.origin).parent / package.folder
     again = f"Install the package again: {package.pip} --force-reinstall"
     try:
-        with (folder / "model.safetensors").open("rb") as file:
+        with (folder / SAFE).open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise WeightsError(f"{folder / 'model.safetensors'} cannot be read ({error.strerror}). {again}") from None
+        raise WeightsError(f"{folder / SAFE} cannot be read ({error.strerror}). {again}") from None
     if found != package.sha256:
-        raise WeightsError(
-            f"{folder / 'model.safetensors'} has sha256 {found}, but {name} has {package.sha256}. {again}"
-        )
+        raise WeightsError(f"{folder / SAFE} has sha256 {found}, but {name} has {package.sha256}. {again}")
     return folder
 
 

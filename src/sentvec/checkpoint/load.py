@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sentvec.checkpoint.files import read_json
+from sentvec.checkpoint.files import present, read_json
 from sentvec.checkpoint.names import has_pooler, to_ours
 from sentvec.checkpoint.recipe import Recipe
 from sentvec.checkpoint.sentence import read_modules, read_recipe
@@ -96,7 +96,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise ModelNotFound(f"{folder} is not a folder.")
     for name in CONFIGS:
-        if (folder / name).is_file():
+        if present(folder / name):
             return read_json(folder / name)
     raise ConfigError(f"{folder} holds no config.json, so it is not a model's folder.")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from sentvec.checkpoint.files import read_json, read_json_or_empty, read_json_value
+from sentvec.checkpoint.files import present, read_json, read_json_or_empty, read_json_value
 from sentvec.checkpoint.recipe import Normalize, Recipe, Step
 from sentvec.checkpoint.weights import read_weights
 from sentvec.errors import ConfigError, InvalidInput, WeightsError
@@ -57,7 +57,7 @@ def read_modules(root: Path) -> list[Module]:
         ConfigError: it is malformed, does not begin with a Transformer, or points outside its folder.
     """
     path = root / "modules.json"
-    if not path.is_file():
+    if not present(path):
         return []
     rows = read_json_value(path)
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
@@ -65,10 +65,15 @@ def read_modules(root: Path) -> list[Module]:
     modules = []
     for row in rows:
         kind, place = row.get("type"), row.get("path", "")
-        if not isinstance(kind, str) or not isinstance(place, str) or "\0" in place:
+        if not isinstance(kind, str) or not isinstance(place, str):
             raise ConfigError(f"{path}: a module needs a type and a path, but one is {row!r}.")
         folder = root / place
-        if not folder.resolve().is_relative_to(root.resolve()):
+        try:
+            inside = folder.resolve().is_relative_to(root.resolve())
+            folder.is_dir()  # a name that is too long is noticed only here
+        except (OSError, RuntimeError, ValueError):  # or a link to itself, or letters that are none
+            raise ConfigError(f"{path} names a folder that cannot be: {place[:80]!r}.") from None
+        if not inside:
             raise ConfigError(f"{path} points outside its folder, at {place!r}; it is not safe to read.")
         modules.append(Module(kind.rsplit(".", 1)[-1], folder))
     if modules[0].kind != "Transformer":
@@ -117,7 +122,7 @@ def read_recipe(root: Path, modules: list[Module], *, hidden: int, max_tokens: i
 def _length_and_case(folder: Path, max_tokens: int) -> tuple[int, bool]:
     config: dict[str, Any] = {}
     for name in _SENTENCE_CONFIGS:
-        if (folder / name).is_file():
+        if present(folder / name):
             config = read_json(folder / name)
             break
     length = config.get("max_seq_length")

@@ -10,7 +10,7 @@ from typing import Any
 
 from tokenizers import Tokenizer as Backend
 
-from sentvec.checkpoint.files import read_json, read_json_or_empty
+from sentvec.checkpoint.files import present, read_json, read_json_or_empty
 from sentvec.errors import ConfigError, TokenizerError
 from sentvec.text.build import WordPieceOptions, byte_bpe, looks_cased, wordpiece
 from sentvec.text.tokenizer import Tokenizer
@@ -33,11 +33,11 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     """
     config = read_json_or_empty(folder / "tokenizer_config.json")
     _check_flags(config, folder / "tokenizer_config.json")
-    if (folder / "tokenizer.json").is_file():
+    if _there(folder / "tokenizer.json"):
         return Tokenizer(_from_json(folder / "tokenizer.json", config))
-    if (folder / "vocab.txt").is_file():
+    if _there(folder / "vocab.txt"):
         return Tokenizer(_from_vocab(folder / "vocab.txt", config))
-    if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+    if _there(folder / "vocab.json") and _there(folder / "merges.txt"):
         return Tokenizer(_from_merges(folder, config))
     pieces = sorted(path.name for path in folder.glob("*.model"))
     hint = f" It has {pieces[0]}, which must be converted to tokenizer.json first." if pieces else ""
@@ -105,6 +105,13 @@ def _check_flags(config: Mapping[str, Any], path: Path) -> None:
     for flag in (*_FLAGS, "add_prefix_space"):
         if not isinstance(config.get(flag), bool | None):
             raise TokenizerError(f"{path}: {flag} is {config[flag]!r}, which should be true or false.")
+
+
+def _there(path: Path) -> bool:
+    try:
+        return present(path)
+    except ConfigError as error:
+        raise TokenizerError(str(error)) from None
 
 
 def _object(path: Path) -> dict[str, Any]:

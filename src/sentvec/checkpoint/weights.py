@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from sentvec.checkpoint.files import read_json
-from sentvec.errors import WeightsError
+from sentvec.checkpoint.files import present, read_json
+from sentvec.errors import ConfigError, WeightsError
 
 SAFE = "model.safetensors"
 SAFE_INDEX = "model.safetensors.index.json"
@@ -33,7 +33,7 @@ def read_weights(folder: Path) -> tuple[dict[str, Tensor], str]:
     """
     for name in NAMES:
         path = folder / name
-        if not path.is_file():
+        if not _there(path):
             continue
         if path.suffix == ".json":
             return _read_shards(path), name
@@ -49,9 +49,9 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
     if not isinstance(placed, dict) or not all(isinstance(shard, str) for shard in placed.values()):
         raise WeightsError(f"{index} has no usable weight_map: it should map tensor names to file names.")
     shards = sorted(set(placed.values()))
-    if outside := [shard for shard in shards if Path(shard).name != shard]:
+    if outside := [shard for shard in shards if Path(shard).name != shard or shard == ".."]:
         raise WeightsError(f"{index} points outside its folder, at {outside[0]!r}; it is not safe to read.")
-    if absent := [shard for shard in shards if not (index.parent / shard).is_file()]:
+    if absent := [shard for shard in shards if not _there(index.parent / shard)]:
         raise WeightsError(f"{index.name} names files that are not there: {', '.join(absent)}.")
     tensors: dict[str, Tensor] = {}
     for shard in shards:
@@ -59,6 +59,13 @@ def _read_shards(index: Path) -> dict[str, Tensor]:
     if lost := sorted(placed.keys() - tensors.keys()):
         raise WeightsError(f"{index.name} promises tensors that no shard holds: {', '.join(lost[:12])}.")
     return tensors
+
+
+def _there(path: Path) -> bool:
+    try:
+        return present(path)
+    except ConfigError as error:
+        raise WeightsError(str(error)) from None
 
 
 def _read_one(path: Path) -> dict[str, Tensor]:
