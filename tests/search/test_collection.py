@@ -25,7 +25,7 @@ from sentvec.errors import (
     NonFiniteOutput,
 )
 from sentvec.search.collection import Collection
-from sentvec.search.store import Store
+from sentvec.search.schema import create
 
 PETS = ["Cats sleep all day.", "Dogs bark at night.", "Fish swim in water."]
 
@@ -224,7 +224,7 @@ def test_what_a_killed_creation_leaves_is_no_obstacle(tmp_path, model):
 
 def test_of_two_that_create_at_once_one_wins_and_both_use_it(tmp_path, pets):
     before = (tmp_path / "pets.sv" / "db.sqlite").stat().st_ino
-    Store.create(tmp_path / "pets.sv", {"model": "late", "fingerprint": "00", "dim": 9})
+    create(tmp_path / "pets.sv", {"model": "late", "fingerprint": "00", "dim": 9})
     assert (tmp_path / "pets.sv" / "db.sqlite").stat().st_ino == before
     with Collection.open(tmp_path / "pets.sv") as again:
         assert (again.model_name, len(again)) == ("fake", 3)
@@ -265,13 +265,6 @@ def test_a_missing_table_is_damage(tmp_path, pets):
     db.close()
     with pytest.raises(CollectionCorrupt, match="no such table"):
         pets.search("cats")
-
-
-def test_a_models_folder_is_remembered_from_the_root(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "model").mkdir()
-    with Collection.open("c.sv", FakeModel("model")) as collection:
-        assert collection.model_name == str(tmp_path / "model")
 
 
 @pytest.mark.parametrize("vector", [b"abc", np.full(32, np.nan, dtype="<f4").tobytes()])

@@ -12,19 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentvec.errors import (
-    CollectionCorrupt,
-    CollectionError,
-    CollectionNotFound,
-    InvalidInput,
-    ModelMismatch,
-    SentvecError,
-)
+from sentvec.errors import CollectionError, CollectionNotFound, InvalidInput, ModelMismatch
 from sentvec.index.flat import FlatIndex
 from sentvec.progress import Advance, track
 from sentvec.search.checks import id_list, rows_to_add, storable, vectors_of_model
 from sentvec.search.ingest import index_files
-from sentvec.search.store import FILE, Store
+from sentvec.search.schema import FILE, create, damaged, translated
+from sentvec.search.store import Store
 from sentvec.search.types import AddReport, Entry, Hit, IndexReport, Row, Stats, TextEncoder
 from sentvec.search.walk import find
 
@@ -50,13 +44,22 @@ class Collection:
         self._writer = Store(folder, busy_s)
         self._reading = threading.RLock()
         self._writing = threading.RLock()
-        meta = self._reader.meta()
         try:
-            self._name, self._fingerprint = str(meta["model"]), str(meta["fingerprint"])
-            self._dim = int(meta["dim"])
-        except (KeyError, ValueError):
-            raise CollectionCorrupt(f"The collection {str(folder)!r} does not say which model made it.") from None
-        self._index = FlatIndex(self._dim, "cosine")
+            self._read_meta()
+            self._check_model()
+        except BaseException:
+            self.close()
+            raise
+
+    def _read_meta(self) -> None:
+        meta = self._reader.meta()
+        name, fingerprint, dim, metric = (meta.get(key) for key in ("model", "fingerprint", "dim", "metric"))
+        if not isinstance(name, str) or not isinstance(fingerprint, str):
+            raise damaged(self._folder, "it does not say which model made it")
+        if not isinstance(dim, int) or not 0 < dim < 1 << 31 or metric not in ("cosine", "inner_product"):
+            raise damaged(self._folder, f"it says that its vectors have {dim!r} numbers and the metric {metric!r}")
+        self._name, self._fingerprint, self._dim = name, fingerprint, dim
+        self._index = FlatIndex(dim, metric)
         self._last_row = 0
         self._clock = (0, 0)
 
@@ -77,18 +80,13 @@ class Collection:
             ModelMismatch: it was made with another model.
             CollectionError: the folder holds other things, or cannot be read or written.
         """
-        folder = Path(path).absolute()
-        if folder.exists() and not folder.is_dir():
-            raise CollectionNotFound(f"{str(path)!r} is a file; a collection is a folder. Give another path.")
-        if model is not None and not (folder / FILE).exists():
-            _create(folder, model)
-        collection = cls(folder, model, busy_timeout)
-        try:
-            collection._check_model()
-        except ModelMismatch:
-            collection.close()
-            raise
-        return collection
+        folder = _folder(path)
+        with translated(folder):
+            if folder.exists() and not folder.is_dir():
+                raise CollectionNotFound(f"{str(path)!r} is a file; a collection is a folder. Give another path.")
+            if model is not None and not (folder / FILE).exists():
+                _create(folder, model)
+        return cls(folder, model, busy_timeout)
 
     def _check_model(self) -> None:
         model = self._model
@@ -199,6 +197,8 @@ class Collection:
                 self._refresh()
                 scores, rows = self._index.search(vector[None, :], k)
                 entries = store.entries_of_rows(rows[0].tolist())
+                if len(entries) < rows.size:
+                    raise damaged(self._folder, "a vector has no passage")
         return [
             Hit(e.id, float(score), e.text, e.source, e.line, e.end_line, e.metadata)
             for score, e in zip(scores[0], (entries[row] for row in rows[0].tolist()), strict=True)
@@ -305,29 +305,35 @@ class Collection:
             ids = np.array([row for row, _ in part], dtype=np.int64)
             self._index.add(ids, self._numbers(part))
             self._last_row = int(ids[-1])
+        if len(self._index) != self._reader.counts()[0]:
+            raise damaged(self._folder, "it has not one vector for each passage")
         self._clock = (commits, removals)
 
     def _numbers(self, part: Sequence[tuple[int, bytes]]) -> NDArray[np.float32]:
         data = b"".join(vector for _, vector in part)
         if any(len(vector) != 4 * self._dim for _, vector in part):
-            raise CollectionCorrupt(f"The collection {str(self._folder)!r} holds a vector of a wrong length.")
+            raise damaged(self._folder, "it holds a vector of a wrong length")
         vectors = np.frombuffer(data, dtype="<f4").reshape(len(part), self._dim).astype(np.float32)
         if not np.isfinite(vectors).all():
-            raise CollectionCorrupt(f"The collection {str(self._folder)!r} holds a vector that is not finite.")
+            raise damaged(self._folder, "it holds a vector that is not finite")
         return vectors
 
 
 def _create(folder: Path, model: TextEncoder) -> None:
     if folder.is_dir() and any(not file.name.startswith(f".{FILE}.") for file in folder.iterdir()):
         raise CollectionError(f"{str(folder)!r} holds other files and no collection. Give an empty or a new folder.")
-    # A model's folder must be found again from wherever the collection is opened next.
-    name = str(Path(model.name).absolute()) if Path(model.name).is_dir() else model.name
+    create(folder, {"model": model.name, "fingerprint": model.fingerprint, "dim": model.dim, "metric": "cosine"})
+
+
+def _folder(path: str | os.PathLike[str]) -> Path:
+    """Return the folder that is meant, absolute, or raise CollectionError where it can be none."""
     try:
-        Store.create(
-            folder,
-            {"model": name, "fingerprint": model.fingerprint, "dim": model.dim, "metric": "cosine"},
-        )
-    except SentvecError:
-        raise
-    except OSError as error:
-        raise CollectionError(f"The collection {str(folder)!r} cannot be made: {error.strerror}.") from error
+        folder = Path(path).absolute()
+        str(folder).encode()
+    except (TypeError, UnicodeEncodeError):
+        raise CollectionError(
+            f"{path!r} cannot be a collection's folder; accepted: a str or Path that UTF-8 can hold."
+        ) from None
+    if "\0" in str(folder):
+        raise CollectionError(f"{path!r} cannot be a collection's folder: it holds a NUL character.")
+    return folder

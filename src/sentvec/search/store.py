@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import uuid
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sentvec.errors import (
-    CollectionBusy,
-    CollectionCorrupt,
-    CollectionError,
-    CollectionNotFound,
-)
+from sentvec.errors import CollectionCorrupt, CollectionError, CollectionNotFound
 from sentvec.extras import require
+from sentvec.search.schema import APPLICATION_ID, FILE, SCHEMA_VERSION, damaged, translated
 from sentvec.search.types import Entry, FileState, Row
 
-FILE = "db.sqlite"
-APPLICATION_ID = 0x5356_4543  # "SVEC": tells a collection from any other SQLite file
-SCHEMA_VERSION = 1
-
-# A row number is never used twice (AUTOINCREMENT): an index that lags behind never mistakes one for another.
-_SCHEMA = """
-CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE files(
-    file INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE,
-    size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL, read_ns INTEGER NOT NULL) STRICT;
-CREATE TABLE passages(
-    row INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, digest TEXT NOT NULL,
-    file INTEGER REFERENCES files(file), line INTEGER, end_line INTEGER,
-    text TEXT NOT NULL, metadata TEXT NOT NULL) STRICT;
-CREATE INDEX passages_by_file ON passages(file);
-CREATE INDEX passages_by_digest ON passages(digest);
-CREATE TABLE vectors(
-    row INTEGER PRIMARY KEY REFERENCES passages(row) ON DELETE CASCADE, vector BLOB NOT NULL) STRICT;
-INSERT INTO meta VALUES ('commits', 0), ('removals', 0);
-"""
-_ENTRIES = """SELECT p.row, p.id, p.text, f.path, p.line, p.end_line, p.metadata
-    FROM json_each(?) j JOIN passages p ON p.{column} = j.value LEFT JOIN files f USING (file)"""
+_ENTRIES = """SELECT p.row, p.id, p.text, f.path, p.line, p.end_line, r.metadata
+    FROM json_each(?) j JOIN passages p ON p.{column} = j.value LEFT JOIN records r USING (record)
+    LEFT JOIN files f USING (file)"""
 _ENTRIES_BY_ID = _ENTRIES.format(column="id")
 _ENTRIES_BY_ROW = _ENTRIES.format(column="row")
+_Key = TypeVar("_Key", int, str)
 
 
 class Store:
@@ -58,17 +37,19 @@ class Store:
         Raises:
             CollectionNotFound: there is none.
             CollectionCorrupt: the file is damaged, or is no collection.
+            CollectionError: it cannot be read or written.
         """
         self.folder = folder
-        self._apsw = require("apsw", extra="search")
-        file = folder / FILE
-        if not file.is_file():
-            raise CollectionNotFound(
-                f"There is no collection in {str(folder)!r}. Make one with `sentvec index PATH -c {folder}`, "
-                "or Collection.open(path, model=...)."
-            )
+        apsw_ = require("apsw", extra="search")
+        self._file = folder / FILE
         with self._errors():
-            self._db: Any = self._apsw.Connection(str(file), flags=self._apsw.SQLITE_OPEN_READWRITE)
+            if not self._file.is_file():
+                raise CollectionNotFound(
+                    f"There is no collection in {str(folder)!r}. Make one with `sentvec index PATH -c {folder}`, "
+                    "or Collection.open(path, model=...)."
+                )
+            self._opened = self._file.stat()
+            self._db: Any = apsw_.Connection(str(self._file), flags=apsw_.SQLITE_OPEN_READWRITE)
             try:
                 self._db.set_busy_timeout(int(busy_s * 1000))
                 self._check()
@@ -92,52 +73,8 @@ class Store:
                 f"{SCHEMA_VERSION}. Use the sentvec that made it, or index your files into a new folder."
             )
 
-    @classmethod
-    def create(cls, folder: Path, meta: Mapping[str, str | int]) -> None:
-        """Make an empty collection, whole or not at all; one that is there already is left alone.
-
-        The database is built beside its place and linked into it: a process killed half-way leaves no
-        database that looks damaged, and of two that create at once, one wins and both use it.
-        """
-        apsw_ = require("apsw", extra="search")
-        folder.mkdir(parents=True, exist_ok=True)
-        building = folder / f".{FILE}.{uuid.uuid4().hex}"
-        db = apsw_.Connection(str(building))
-        try:
-            db.execute("PRAGMA page_size=8192; PRAGMA journal_mode=WAL").fetchall()
-            db.execute("PRAGMA synchronous=FULL; BEGIN")
-            db.execute(_SCHEMA)
-            db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-            db.execute(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}; COMMIT")
-            db.close()  # the last connection: folds the log into the file and syncs it
-            _place(building, folder / FILE)
-        finally:
-            db.close()
-            for rest in folder.glob(f"{building.name}*"):
-                rest.unlink(missing_ok=True)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Turn SQLite's errors into ours, each with its next step."""
-        a = self._apsw
-        where = repr(str(self.folder))
-        try:
-            yield
-        except (a.BusyError, a.LockedError) as error:
-            raise CollectionBusy(
-                f"Another process is writing to the collection {where}. Try again when it has finished."
-            ) from error
-        except (a.CorruptError, a.NotADBError, a.FormatError, a.SQLError) as error:
-            # SQLError: our own statements are right, so a table or column that they name must be gone.
-            raise CollectionCorrupt(
-                f"The database of the collection {where} is damaged ({error}). Nothing was changed. "
-                "Restore it from a backup, or index your files into a new folder."
-            ) from error
-        except (a.FullError, a.IOError, a.ReadOnlyError, a.CantOpenError, a.PermissionsError) as error:
-            raise CollectionError(
-                f"The collection {where} cannot be read or written ({error}). What was committed before is "
-                "safe. Check the disk's space and the folder's permissions."
-            ) from error
+    def _errors(self) -> AbstractContextManager[None]:
+        return translated(self.folder)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -155,17 +92,32 @@ class Store:
 
         Raises:
             CollectionBusy: another writer did not finish within the busy timeout.
+            CollectionError: the database has been deleted or replaced since it was opened.
         """
         with self._errors():
+            self._check_place()
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self._db.execute("UPDATE meta SET value = value + 1 WHERE key = 'commits'")
+                self._check_place()
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+
+    def _check_place(self) -> None:
+        """Refuse to write to a file that has no name any more: what it holds ends with this process."""
+        try:
+            same = os.path.samestat(self._file.stat(), self._opened)
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise CollectionError(
+                f"The collection {str(self.folder)!r} was deleted or replaced while it was open. Nothing was "
+                "written; open it again."
+            )
 
     def close(self) -> None:
         """Close the connection; the last one to close folds the write-ahead log into the database."""
@@ -185,6 +137,8 @@ class Store:
             found = dict(
                 self._db.execute("SELECT key, value FROM meta WHERE key IN ('commits', 'removals')").fetchall()
             )
+            if len(found) < 2:
+                raise damaged(self.folder, "it does not count its changes")
             return found["commits"], found["removals"]
 
     def counts(self) -> tuple[int, int]:
@@ -200,32 +154,45 @@ class Store:
     def vectors_after(self, row: int, many: int) -> list[tuple[int, bytes]]:
         """Return up to `many` (row, vector) past `row`, in order."""
         with self._errors():
-            return list(
-                self._db.execute("SELECT row, vector FROM vectors WHERE row > ? ORDER BY row LIMIT ?", (row, many))
+            found = self._db.execute(
+                "SELECT row, vector, crc32 FROM vectors WHERE row > ? ORDER BY row LIMIT ?", (row, many)
             )
+            return [self._sound(*one) for one in found]
 
     def vectors_of(self, digests: Iterable[str]) -> dict[str, bytes]:
         """Return digest -> vector of those texts that are stored."""
         with self._errors():
-            return dict(
-                self._db.execute(
-                    "SELECT p.digest, v.vector FROM json_each(?) j "
-                    "JOIN passages p ON p.digest = j.value JOIN vectors v USING (row)",
-                    (json.dumps(list(digests)),),
-                ).fetchall()
+            found = self._db.execute(
+                "SELECT p.digest, v.vector, v.crc32 FROM json_each(?) j "
+                "JOIN passages p ON p.digest = j.value JOIN vectors v USING (row)",
+                (json.dumps(list(digests)),),
             )
+            return dict(self._sound(*one) for one in found)
+
+    def _sound(self, key: _Key, vector: bytes, crc32: int) -> tuple[_Key, bytes]:
+        """Return a vector as it was written: SQLite itself does not see when bits of it have changed."""
+        if zlib.crc32(vector) != crc32:
+            raise damaged(self.folder, f"the vector of {key!r} is not as it was written")
+        return key, vector
 
     def entries(self, ids: Sequence[str]) -> dict[str, Entry]:
         """Return id -> entry of those ids that are stored."""
         with self._errors():
             found = self._db.execute(_ENTRIES_BY_ID, (json.dumps(list(ids)),))
-            return {entry.id: entry for _, entry in map(_entry, found)}
+            return {entry.id: entry for _, entry in map(self._entry, found)}
 
     def entries_of_rows(self, rows: Sequence[int]) -> dict[int, Entry]:
         """Return row -> entry of those rows that are stored."""
         with self._errors():
             found = self._db.execute(_ENTRIES_BY_ROW, (json.dumps(list(rows)),))
-            return dict(map(_entry, found))
+            return dict(map(self._entry, found))
+
+    def _entry(self, found: tuple[Any, ...]) -> tuple[int, Entry]:
+        row, id_, text, source, line, end_line, stored = found
+        metadata = json.loads(stored or "null")
+        if not isinstance(metadata, dict):
+            raise damaged(self.folder, f"the metadata of {id_!r} is gone")
+        return row, Entry(id_, text, source, line, end_line, metadata)
 
     def file(self, path: str) -> FileState | None:
         """Return what is known of a file."""
@@ -263,8 +230,8 @@ class Store:
             there = self._db.execute("SELECT row, digest FROM passages WHERE id = ?", (row.id,)).fetchall()
             if there and there[0][1] == row.digest:
                 self._db.execute(
-                    "UPDATE passages SET file = ?, line = ?, end_line = ?, metadata = ? WHERE row = ?",
-                    (file, row.line, row.end_line, row.metadata, there[0][0]),
+                    "UPDATE passages SET file = ?, line = ?, end_line = ?, record = ? WHERE row = ?",
+                    (file, row.line, row.end_line, self._record(row.metadata), there[0][0]),
                 )
                 replaced += 1
                 continue
@@ -274,11 +241,21 @@ class Store:
             else:
                 new += 1
             self._db.execute(
-                "INSERT INTO passages(id, digest, file, line, end_line, text, metadata) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (row.id, row.digest, file, row.line, row.end_line, row.text, row.metadata),
+                "INSERT INTO passages(id, digest, file, line, end_line, text, record) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (row.id, row.digest, file, row.line, row.end_line, row.text, self._record(row.metadata)),
             )
-            self._db.execute("INSERT INTO vectors VALUES (?, ?)", (self._db.last_insert_rowid(), vectors[row.digest]))
+            number, vector = self._db.last_insert_rowid(), vectors[row.digest]
+            self._db.execute("INSERT INTO vectors VALUES (?, ?, ?)", (number, vector, zlib.crc32(vector)))
         return new, replaced
+
+    def _record(self, metadata: str) -> int:
+        """Return the number under which metadata is stored, once however many passages refer to it."""
+        digest = hashlib.blake2b(metadata.encode(), digest_size=16).digest()
+        found = self._db.execute("SELECT record FROM records WHERE digest = ?", (digest,)).fetchall()
+        if found:
+            return int(found[0][0])
+        self._db.execute("INSERT INTO records(digest, metadata) VALUES (?, ?)", (digest, metadata))
+        return int(self._db.last_insert_rowid())
 
     def remove(self, ids: Sequence[str]) -> int:
         """Delete passages by id. Returns how many there were."""
@@ -304,24 +281,3 @@ class Store:
 
     def _value(self, sql: str, values: tuple[Any, ...] = ()) -> Any:
         return self._db.execute(sql, values).fetchall()[0][0]
-
-
-def _entry(found: tuple[Any, ...]) -> tuple[int, Entry]:
-    row, id_, text, source, line, end_line, metadata = found
-    return row, Entry(id_, text, source, line, end_line, json.loads(metadata))
-
-
-def _place(building: Path, file: Path) -> None:
-    """Give a finished file its name, without replacing one that is there; both survive a power cut."""
-    try:
-        os.link(building, file)
-    except FileExistsError:
-        return
-    except OSError:  # a file system without hard links
-        if not file.exists():
-            building.rename(file)
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

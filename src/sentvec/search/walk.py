@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sentvec.errors import InvalidInput
 from sentvec.search.readers import READERS
-from sentvec.search.store import FILE
+from sentvec.search.schema import FILE
 
 SKIPPED_FOLDERS = frozenset({"node_modules", "__pycache__"})
 
