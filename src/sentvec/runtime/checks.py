@@ -45,3 +45,10 @@ def iterable(texts: str | Iterable[Text]) -> Iterable[Text]:
     if isinstance(texts, bytes | bytearray | Mapping) or not isinstance(texts, Iterable):
         raise InvalidInput(f"texts is {type(texts).__name__}; give a str, or a list or other iterable of str.")
     return texts
+
+
+def possible_dim(dim: object, most: int) -> int:
+    """Return a number of features to keep, if there are so many."""
+    if isinstance(dim, bool) or not isinstance(dim, int) or not 1 <= dim <= most:
+        raise InvalidInput(f"dim is {dim!r}, which should be a whole number from 1 to {most}.")
+    return dim
