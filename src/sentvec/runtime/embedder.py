@@ -19,7 +19,7 @@ from sentvec.checkpoint.hub import resolve
 from sentvec.checkpoint.load import Checkpoint, load
 from sentvec.checkpoint.recipe import Recipe
 from sentvec.checkpoint.save import save_checkpoint
-from sentvec.errors import ConfigError, InvalidInput, ModelError
+from sentvec.errors import InvalidInput, ModelError
 from sentvec.models.heads import Projection
 from sentvec.models.registry import Encoder
 from sentvec.ops.pooling import check_pooling
@@ -30,7 +30,7 @@ from sentvec.runtime.engine import Array, Engine, Rows
 from sentvec.runtime.fingerprint import fingerprint
 from sentvec.runtime.forward import Finish, token_states, vectors
 from sentvec.runtime.precision import faster
-from sentvec.runtime.prompts import DOCUMENT, QUERY, prompt_of, with_stored
+from sentvec.runtime.prompts import DOCUMENT, QUERY, passage_room, prompt_of, with_stored
 from sentvec.runtime.stream import SHARD_ROWS, EncodeReport, encode_rows
 from sentvec.text.tokenizer import Text, Tokenizer, checked
 
@@ -160,14 +160,7 @@ class Embedder:
     @property
     def passage_tokens(self) -> int:
         """Most tokens of a document that `encode_document` reads to its end: special tokens and the prompt go off."""
-        prompt = len(self.tokenizer.spans(prompt_of(self.recipe, **with_stored(self.recipe, DOCUMENT, {}))))
-        left = self.max_seq_length - self.tokenizer.special_tokens - prompt
-        if left < 1:
-            raise ConfigError(
-                f"the stored prompt for documents has {prompt} tokens, which leaves nothing of the "
-                f"{self.max_seq_length} that the model reads. Raise max_seq_length."
-            )
-        return left
+        return passage_room(self.recipe, self.tokenizer)
 
     @cached_property
     def fingerprint(self) -> str:

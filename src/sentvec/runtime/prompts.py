@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sentvec.checkpoint.recipe import Recipe
-from sentvec.errors import InvalidInput
+from sentvec.errors import ConfigError, InvalidInput
+from sentvec.text.tokenizer import Tokenizer
 
 QUERY = ("query",)
 DOCUMENT = ("document", "passage", "corpus")
@@ -40,3 +41,19 @@ def with_stored(recipe: Recipe, names: tuple[str, ...], options: Mapping[str, An
         return dict(options)
     stored = next((name for name in names if name in recipe.prompts), None)
     return dict(options) | ({"prompt_name": stored} if stored else {})
+
+
+def passage_room(recipe: Recipe, tokenizer: Tokenizer) -> int:
+    """Tokens that are left for a document once the special tokens and the stored prompt are in.
+
+    Raises:
+        ConfigError: nothing is left.
+    """
+    prompt = len(tokenizer.spans(prompt_of(recipe, **with_stored(recipe, DOCUMENT, {}))))
+    left = recipe.max_seq_length - tokenizer.special_tokens - prompt
+    if left < 1:
+        raise ConfigError(
+            f"the stored prompt for documents has {prompt} tokens, which leaves nothing of the "
+            f"{recipe.max_seq_length} that the model reads. Raise max_seq_length."
+        )
+    return left
