@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.builders import PIECES, byte_vocab, tiny_roberta, write_json, write_vocab
+from tests.builders import PIECES, byte_vocab, tiny_bert, tiny_roberta, write_json, write_vocab
 
+from sentvec.checkpoint.load import load
 from sentvec.checkpoint.tokenizer import read_tokenizer
 from sentvec.errors import ConfigError, ModelError, TokenizerError
 
@@ -160,10 +161,6 @@ def test_without_a_flag_tokenizer_json_is_believed(with_json, lower, expected, c
 
 
 def test_vocabulary_of_the_wrong_size_is_refused(tmp_path):
-    from tests.builders import tiny_bert
-
-    from sentvec.checkpoint.load import load
-
     tiny_bert(tmp_path)
     write_vocab(tmp_path, [*PIECES, "one", "more"])
     with pytest.raises(TokenizerError, match=f"ids up to {len(PIECES) + 1}, but .* {len(PIECES)} rows"):
@@ -182,3 +179,169 @@ def test_byte_pairs_get_no_bert_flags(tmp_path):
 def test_byte_vocab_has_roberta_ids():
     vocab, _ = byte_vocab()
     assert [vocab[piece] for piece in ("<s>", "<pad>", "</s>", "<unk>")] == [0, 1, 2, 3]
+
+
+N = len(PIECES)
+ADDED_TEXTS = ["the [E1] cat New York [E2]x dog NEW york the[E1]cat", " new york", "[SEP] <mask> dog"]
+
+
+def entry(content, *, special=False, normalized=True, **more):
+    flags = {"lstrip": False, "rstrip": False, "single_word": False, "normalized": normalized, "special": special}
+    return {"content": content} | flags | more
+
+
+ADDED = {
+    "added_tokens.json": ({"[E2]": N + 1, "[E1]": N, "new york": N + 2, "dog": PIECES.index("dog")}, {}),
+    "in another case": ({"[E2]": N, "New York": N + 1}, {"do_lower_case": False}),
+    "of a role": ({"[E1]": N}, {"bos_token": "[E1]"}),
+    "added_tokens_decoder": (
+        {"left out": 7},  # the other file is not looked at
+        {
+            "added_tokens_decoder": {
+                str(N): entry("[E1]", special=True, normalized=False),
+                str(N + 1): entry("New York", single_word=True),
+                "3": entry("[SEP]", special=True, normalized=False),
+            }
+        },
+    ),
+}
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("kind", ADDED)
+def test_tokens_added_to_a_vocabulary_are_those_of_the_reference(tmp_path, kind):
+    transformers = pytest.importorskip("transformers")
+    added, config = ADDED[kind]
+    tiny_bert(tmp_path)
+    write_vocab(tmp_path, **config)
+    write_json(tmp_path / "added_tokens.json", added)
+    reference = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    ours = read_tokenizer(tmp_path)
+    for text in ADDED_TEXTS:
+        assert ours.encode([text])[0].ids == reference(text)["input_ids"], text
+    assert any(N in ours.encode([text])[0].ids for text in ADDED_TEXTS)
+
+
+@pytest.mark.oracle
+def test_tokens_added_to_byte_pairs_are_those_of_the_reference(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    tiny_roberta(tmp_path)
+    n = len(byte_vocab()[0])
+    write_json(tmp_path / "added_tokens.json", {"[E1]": n, "new york": n + 1})
+    reference = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for text in ADDED_TEXTS[:2]:
+        assert read_tokenizer(tmp_path).encode([text])[0].ids == reference(text)["input_ids"], text
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        ({"[E1]": N + 1}, f"id {N + 1}, but behind the vocabulary it has {N}"),
+        ({"dog": N}, f"gives 'dog' the id {N}, but"),
+        ({"[E1]": N, "[E2]": N}, "They are not of the same model"),
+        ({"[E1]": "x"}, "texts with a number each"),
+        ({"[E1]": N + 0.5}, "texts with a number each"),
+        ([1], "should hold a JSON object"),
+    ],
+)
+def test_added_tokens_that_do_not_fit(tmp_path, added, said):
+    write_vocab(tmp_path)
+    write_json(tmp_path / "added_tokens.json", added)
+    with pytest.raises(TokenizerError, match=said):
+        read_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("given", [[1], None, {str(N): "a"}, {str(N): {}}, {str(N): {"content": 3}}, {"x": entry("a")}])
+def test_an_added_tokens_decoder_that_cannot_be(tmp_path, given):
+    write_vocab(tmp_path, added_tokens_decoder=given)
+    with pytest.raises(TokenizerError, match="texts with a number each"):
+        read_tokenizer(tmp_path)
+
+
+@pytest.mark.oracle
+def test_special_tokens_named_in_a_file_of_their_own(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    tiny_bert(tmp_path)
+    write_vocab(tmp_path, [*PIECES, "<q>", "<p>"])
+    write_json(tmp_path / "special_tokens_map.json", {"sep_token": "<q>", "cls_token": {"content": "<p>"}})
+    expected = transformers.AutoTokenizer.from_pretrained(tmp_path)("the cat")["input_ids"]
+    assert read_tokenizer(tmp_path).encode(["the cat"])[0].ids == expected
+    assert (expected[0], expected[-1]) == (N + 1, N)
+
+
+def sequence(letter, kind=0):
+    return {"Sequence": {"id": letter, "type_id": kind}}
+
+
+def token(name, kind=0):
+    return {"SpecialToken": {"id": name, "type_id": kind}}
+
+
+def template(single=None, pair=None, ids=(2,), special=None):
+    cls, a, b = token("[CLS]"), sequence("A"), sequence("B", 1)
+    known = {"[CLS]": {"id": "[CLS]", "ids": list(ids), "tokens": ["[CLS]"]}}
+    return {
+        "type": "TemplateProcessing",
+        "single": single or [cls, a],
+        "pair": pair or [cls, a, b],
+        "special_tokens": known if special is None else special,
+    }
+
+
+def altered(folder, **changes):
+    """Write a model whose tokenizer.json is the right one but for what is said."""
+    tiny_bert(folder)
+    write_json(folder / "tokenizer.json", json.loads(read_tokenizer(folder).to_json()) | changes)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("processor", "said"),
+    [
+        (template(ids=[N]), f"puts token {N} around a text, but the model's vocabulary has {N} rows"),
+        (template(single=[token("[CLS]", 2), sequence("A")]), "uses token type 2, but the model has 2 types"),
+        (template(pair=[sequence("A"), sequence("B", 5)]), "uses token type 5, but the model has 2 types"),
+        (template(single=[token("[CLS]")]), "its post-processor leaves the text out"),
+        (template(single=[token("[CLS]"), token("[CLS]")]), "its post-processor leaves the text out"),
+        (template(pair=[token("[CLS]"), sequence("A")]), "does not lay out a pair of texts as"),
+        (template(single=[sequence("A"), token("[CLS]"), sequence("A", 1)]), "does not lay out a text as"),
+        (template(single=[sequence("A"), sequence("B")]), "cannot encode the text 'a'"),
+        (template(special={}), "cannot encode the text 'a'|not a usable"),
+        ({"type": "Sequence", "processors": [template(), template()]}, "text 'a'|does not lay out"),
+    ],
+)
+def test_layouts_that_cannot_be(tmp_path, processor, said):
+    with pytest.raises(TokenizerError, match=said):
+        load(altered(tmp_path, post_processor=processor))
+
+
+def test_layouts_as_they_should_be(tmp_path):
+    tokenizer = load(altered(tmp_path, post_processor=template())).tokenizer
+    assert tokenizer.encode([("the", "cat")])[0].types == [0, 0, 1]
+
+
+@pytest.mark.parametrize("charsmap", ["AA==", "", "////"])
+def test_a_library_that_panics_is_an_error_like_others(tmp_path, charsmap):
+    altered(tmp_path, normalizer={"type": "Precompiled", "precompiled_charsmap": charsmap})
+    with pytest.raises(TokenizerError):
+        load(tmp_path)
+
+
+def test_chunks_of_no_length(tmp_path):
+    with pytest.raises(TokenizerError):
+        load(altered(tmp_path, pre_tokenizer={"type": "FixedLength", "length": 0}))
+
+
+@pytest.mark.parametrize("merges", [["a b"], [["a", "b"]], [["a"]], [3]])
+def test_merges_shorter_than_their_prefix(tmp_path, merges):
+    model = {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": merges, "continuing_subword_prefix": "####"}
+    with pytest.raises(TokenizerError, match="does not merge with a piece in '####'"):
+        read_tokenizer(altered(tmp_path, model=model))
+
+
+@pytest.mark.parametrize("merges", [["a ##b"], [["a", "##b"]]])
+def test_merges_with_a_prefix(tmp_path, merges):
+    model = {"type": "BPE", "vocab": {"a": 0, "##b": 1, "ab": 2}, "merges": merges, "continuing_subword_prefix": "##"}
+    model |= {"unk_token": "a"}
+    altered(tmp_path, model=model, added_tokens=[], post_processor=None)
+    assert read_tokenizer(tmp_path).encode(["ab"])[0].ids == [2]

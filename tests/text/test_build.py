@@ -39,6 +39,13 @@ def test_other_names_for_special_tokens():
     assert wordpiece(vocab, WordPieceOptions(), names).encode("a b").tokens == ["<s>", "a", "<unk>", "</s>"]
 
 
+@pytest.mark.parametrize("name", ["a:5", "b c", "$A", "$0", ""])
+def test_names_that_a_template_would_take_apart(name):
+    vocab = {"[UNK]": 0, "<s>": 1, name: 2, "a": 3}
+    names = {"cls_token": "<s>", "sep_token": name}
+    assert wordpiece(vocab, WordPieceOptions(), names).encode("a").ids == [1, 3, 2]
+
+
 def test_missing_special_tokens_are_listed_together():
     with pytest.raises(TokenizerError, match=r"no \[UNK\], \[SEP\] among its 2 pieces"):
         wordpiece({"[CLS]": 0, "a": 1}, WordPieceOptions())

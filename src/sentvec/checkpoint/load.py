@@ -15,6 +15,7 @@ from sentvec.checkpoint.sentence import read_modules, read_recipe
 from sentvec.checkpoint.tokenizer import read_special, read_tokenizer
 from sentvec.checkpoint.weights import read_weights
 from sentvec.errors import ConfigError, ModelNotFound, TokenizerError
+from sentvec.models.config import EncoderConfig
 from sentvec.models.registry import Encoder, architecture, build_empty
 from sentvec.text.tokenizer import Tokenizer
 
@@ -64,6 +65,7 @@ def load(root: Path) -> Checkpoint:
             f"the tokeniser in {folder} has ids up to {tokenizer.vocab_size - 1}, but the model's vocabulary has "
             f"{numbers.vocab} rows. They are not of the same model."
         )
+    _check_layout(tokenizer, numbers, folder)
     recipe = read_recipe(root, modules, hidden=numbers.hidden, max_tokens=numbers.max_tokens)
     return Checkpoint(encoder, tokenizer, recipe, model_type, config, read_special(folder), ignored)
 
@@ -99,6 +101,21 @@ def _read_config(folder: Path) -> dict[str, Any]:
         if present(folder / name):
             return read_json(folder / name)
     raise ConfigError(f"{folder} holds no config.json, so it is not a model's folder.")
+
+
+def _check_layout(tokenizer: Tokenizer, numbers: EncoderConfig, folder: Path) -> None:
+    """Refuse special tokens and token types, as laid around texts, that the model has no row for."""
+    ids, types = tokenizer.layout
+    if ids and ids[-1] >= numbers.vocab:
+        raise TokenizerError(
+            f"the tokeniser in {folder} puts token {ids[-1]} around a text, but the model's vocabulary has "
+            f"{numbers.vocab} rows. They are not of the same model."
+        )
+    if numbers.types > 1 and types[-1] >= numbers.types:  # a model with one type or none does not look at them
+        raise TokenizerError(
+            f"the tokeniser in {folder} uses token type {types[-1]}, but the model has {numbers.types} types. "
+            "They are not of the same model."
+        )
 
 
 def _model_type(config: Mapping[str, Any], tokenizer: Tokenizer) -> str:

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
 
 from sentvec.checkpoint.files import present, read_json, read_json_or_empty
 from sentvec.errors import ConfigError, TokenizerError
 from sentvec.text.build import WordPieceOptions, byte_bpe, looks_cased, wordpiece
+from sentvec.text.guard import guarded
 from sentvec.text.tokenizer import Tokenizer
 
 _log = logging.getLogger("sentvec")
@@ -36,9 +38,9 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     if _there(folder / "tokenizer.json"):
         return Tokenizer(_from_json(folder / "tokenizer.json", config))
     if _there(folder / "vocab.txt"):
-        return Tokenizer(_from_vocab(folder / "vocab.txt", config))
+        return Tokenizer(_with_added(_from_vocab(folder, config), folder, config))
     if _there(folder / "vocab.json") and _there(folder / "merges.txt"):
-        return Tokenizer(_from_merges(folder, config))
+        return Tokenizer(_with_added(_from_merges(folder, config), folder, config))
     pieces = sorted(path.name for path in folder.glob("*.model"))
     hint = f" It has {pieces[0]}, which must be converted to tokenizer.json first." if pieces else ""
     raise TokenizerError(
@@ -48,10 +50,10 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
 def read_special(folder: Path) -> dict[str, str]:
     """Read what the folder's files call its special tokens, such as ``{"cls_token": "[CLS]"}``."""
-    named = read_json_or_empty(folder / "special_tokens_map.json") | read_json_or_empty(
-        folder / "tokenizer_config.json"
-    )
-    return _special(named)
+    config = read_json_or_empty(folder / "tokenizer_config.json")
+    named = _special(config), _special(read_json_or_empty(folder / "special_tokens_map.json"))
+    # newer files say all in tokenizer_config.json; the reference reads the other one only where they do not
+    return named[1] | named[0] if "added_tokens_decoder" in config else named[0] | named[1]
 
 
 def _from_json(path: Path, config: Mapping[str, Any]) -> Backend:
@@ -66,13 +68,58 @@ def _from_json(path: Path, config: Mapping[str, Any]) -> Backend:
             if wanted is not normalizer.get(key) and (wanted is not None or key == "strip_accents"):
                 _log.info("%s: %s is %s by tokenizer_config.json", path.name, key, wanted)
                 normalizer[key] = wanted
-    try:
+    _check_merges(content.get("model"), path)
+    with guarded(f"{path} is not a usable tokeniser"):
         return Backend.from_str(json.dumps(content))
-    except Exception as error:  # the library raises no narrower class
-        raise TokenizerError(f"{path} is not a usable tokeniser ({error}).") from None
 
 
-def _from_vocab(path: Path, config: Mapping[str, Any]) -> Backend:
+def _check_merges(model: object, path: Path) -> None:
+    """Refuse merges whose second piece lacks the prefix that the library cuts off without looking."""
+    prefix = model.get("continuing_subword_prefix") if isinstance(model, dict) else None
+    merges = model.get("merges") if isinstance(model, dict) else None
+    if not isinstance(prefix, str) or not prefix or not isinstance(merges, list):
+        return
+    for merge in merges:
+        pair = merge.split(" ") if isinstance(merge, str) else merge
+        if not isinstance(pair, list) or not isinstance(pair[-1], str) or not pair[-1].startswith(prefix):
+            raise TokenizerError(
+                f"{path} is not a usable tokeniser: {merge!r} does not merge with a piece in {prefix!r}."
+            )
+
+
+def _with_added(backend: Backend, folder: Path, config: Mapping[str, Any]) -> Backend:
+    """Add the tokens that stand beside the vocabulary, in added_tokens.json or in newer files' added_tokens_decoder."""
+    if "added_tokens_decoder" in config:
+        path, given = folder / "tokenizer_config.json", config["added_tokens_decoder"]
+        listed = list(given.items()) if isinstance(given, dict) else [given]
+    else:
+        path, special = folder / "added_tokens.json", set(read_special(folder).values())
+        listed = [
+            (place, {"content": token, "normalized": token not in special, "special": token in special})
+            for token, place in (_object(path) if _there(path) else {}).items()
+        ]
+    try:
+        rows = sorted(((int(str(i)), _added(row)) for i, row in listed), key=lambda row: row[0])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise TokenizerError(f"{path}: the added tokens should be texts with a number each.") from None
+    with guarded(f"{path}: the added tokens cannot be used"):
+        backend.add_tokens([token for _, token in rows])
+    for place, token in rows:
+        if backend.token_to_id(token.content) != place:
+            raise TokenizerError(
+                f"{path} gives {token.content!r} the id {place}, but behind the vocabulary it has "
+                f"{backend.token_to_id(token.content)}. They are not of the same model."
+            )
+    return backend
+
+
+def _added(row: Mapping[str, Any]) -> AddedToken:
+    flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
+    return AddedToken(row["content"], **{flag: row[flag] for flag in flags if flag in row})
+
+
+def _from_vocab(folder: Path, config: Mapping[str, Any]) -> Backend:
+    path = folder / "vocab.txt"
     # not splitlines(): vocabularies hold pieces such as U+2028 that it would take for line ends
     lines = enumerate(_text(path).split("\n"))
     # of a piece that stands twice, the later id counts; an empty line is no piece, but takes up an id
@@ -87,7 +134,7 @@ def _from_vocab(path: Path, config: Mapping[str, Any]) -> Backend:
         tokenize_chinese_chars=config.get("tokenize_chinese_chars") is not False,
         strip_accents=config.get("strip_accents"),
     )
-    return wordpiece(vocab, options, _special(config))
+    return wordpiece(vocab, options, read_special(folder))
 
 
 def _from_merges(folder: Path, config: Mapping[str, Any]) -> Backend:

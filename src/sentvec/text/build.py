@@ -9,6 +9,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokeniz
 from tokenizers.models import BPE, WordPiece
 
 from sentvec.errors import TokenizerError
+from sentvec.text.guard import guarded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +58,13 @@ def wordpiece(
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{cls}:0 $A:0 {sep}:0",
-        pair=f"{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1",
-        special_tokens=[(cls, vocab[cls]), (sep, vocab[sep])],
+        # the tokens' own names do not stand in the template, which would take one such as "a:5" apart
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[
+            {"id": "[CLS]", "ids": [vocab[cls]], "tokens": [cls]},
+            {"id": "[SEP]", "ids": [vocab[sep]], "tokens": [sep]},
+        ],
     )
     marked = dict.fromkeys([*names.values(), "[PAD]", "[MASK]"])
     tokenizer.add_special_tokens([AddedToken(name, normalized=False) for name in marked if name in vocab])
@@ -81,10 +86,8 @@ def byte_bpe(
     """
     if absent := [name for name in ("<s>", "</s>") if name not in vocab]:
         raise TokenizerError(f"vocab.json has no {', '.join(absent)} among its {len(vocab)} pieces.")
-    try:
+    with guarded("merges.txt does not fit vocab.json"):
         tokenizer = Tokenizer(BPE(dict(vocab), list(merges)))
-    except Exception as error:  # the library raises no narrower class
-        raise TokenizerError(f"merges.txt does not fit vocab.json ({error}).") from None
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.RobertaProcessing(

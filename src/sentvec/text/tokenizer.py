@@ -7,16 +7,18 @@ published all-MiniLM-L6-v2 cuts at 128 tokens and pads to 128). Cutting happens 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from tokenizers import Encoding
 from tokenizers import Tokenizer as Backend
 
 from sentvec.batch import TokenIds
 from sentvec.errors import InvalidInput, TokenizerError
+from sentvec.text.guard import guarded
 
+T = TypeVar("T")
 Text = str | tuple[str, str]
 """What can be encoded: a text, or a pair of texts."""
 
@@ -37,7 +39,7 @@ class Tokenizer:
         backend: the tokeniser; it belongs to this object from now on.
 
     Raises:
-        TokenizerError: the backend cannot encode a plain text.
+        TokenizerError: the backend cannot encode a plain text, or lays it out in a way that is not understood.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -56,6 +58,13 @@ class Tokenizer:
     def special_tokens(self) -> int:
         """How many special tokens are added to a single text."""
         return sum(piece.source == "special" for piece in self._single)
+
+    @property
+    def layout(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Ids of the special tokens around a text or a pair of texts, and all token types; what a model must know."""
+        pieces = self._single + self._pair
+        ids = {piece.token_id for piece in pieces if piece.source == "special"}
+        return tuple(sorted(ids)), tuple(sorted({piece.type_id for piece in pieces}))
 
     def prefix_length(self, prompt: str) -> int:
         """How many tokens of a text come from a prompt in front of it, the special tokens before it included."""
@@ -104,10 +113,7 @@ class Tokenizer:
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return the (start, end) characters of each token of a text, without special tokens."""
         _strings(text, 0)
-        try:
-            return list(self._backend.encode(text, add_special_tokens=False).offsets)
-        except TypeError:
-            raise _surrogate([text], [0]) from None
+        return list(self._guarded(lambda: self._backend.encode(text, add_special_tokens=False), [text], [0]).offsets)
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """Return the pieces that token ids stand for, such as ``"##aff"``."""
@@ -115,16 +121,24 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Return the text that token ids stand for, as far as it can be told from them."""
-        return str(self._backend.decode(_checked(ids), skip_special_tokens=skip_special_tokens))
+        whole = _checked(ids)
+        with guarded("the tokeniser cannot decode these ids"):
+            return str(self._backend.decode(whole, skip_special_tokens=skip_special_tokens))
 
     def _encode_flat(self, flat: list[str], texts: Sequence[Text], places: Sequence[int]) -> list[Encoding]:
+        # special tokens are added in `_assemble`, where cutting happens, so that they are never cut off
+        encode = self._backend.encode_batch_fast
+        return list(self._guarded(lambda: encode(flat, add_special_tokens=False), texts, places))
+
+    @staticmethod
+    def _guarded(encode: Callable[[], T], texts: Sequence[Text], places: Sequence[int]) -> T:
         try:
-            # special tokens are added in `_assemble`, where cutting happens, so that they are never cut off
-            return list(self._backend.encode_batch_fast(flat, add_special_tokens=False))
-        except TypeError:
-            raise _surrogate(texts, places) from None
-        except Exception as error:  # the library raises no narrower class
-            raise TokenizerError(f"the tokeniser cannot encode these texts ({error}).") from None
+            with guarded("the tokeniser cannot encode these texts"):
+                return encode()
+        except TokenizerError:
+            if (broken := _surrogate(texts, places)) is not None:
+                raise broken from None
+            raise
 
 
 def checked(texts: Sequence[object], first: int = 0) -> list[Text]:
@@ -160,8 +174,8 @@ def _checked(ids: Sequence[int]) -> list[int]:
     return whole
 
 
-def _surrogate(texts: Sequence[Text], places: Sequence[int]) -> InvalidInput:
-    """Find the text that cannot be encoded as UTF-8, and describe it."""
+def _surrogate(texts: Sequence[Text], places: Sequence[int]) -> InvalidInput | None:
+    """Find the text that cannot be encoded as UTF-8, if there is one, and describe it."""
     for place, text in zip(places, texts, strict=True):
         for part in _strings(text, place):
             try:
@@ -171,23 +185,30 @@ def _surrogate(texts: Sequence[Text], places: Sequence[int]) -> InvalidInput:
                     f"text {place} is not valid Unicode: half of a surrogate pair ({part[error.start]!r}) at "
                     f"character {error.start}. Mend it with text.encode('utf-8', 'replace').decode()."
                 )
-    return InvalidInput("a text was refused by the tokeniser")
+    return None
 
 
 def _layout(backend: Backend, *, pair: bool) -> tuple[_Piece, ...]:
     """Learn the input layout by encoding a small sample and looking at what stands around it."""
-    try:
+    with guarded("the tokeniser cannot encode the text 'a'"):
         sample = backend.encode("a", "a" if pair else None, add_special_tokens=True)
-    except Exception as error:  # the library raises no narrower class
-        raise TokenizerError(f"the tokeniser cannot encode the text 'a' ({error}).") from None
+        alone = list(backend.encode("a", add_special_tokens=False).ids)
     pieces: list[_Piece] = []
     for token_id, type_id, sequence in zip(sample.ids, sample.type_ids, sample.sequence_ids, strict=True):
         source: Literal["special", "first", "second"]
         source = "special" if sequence is None else ("first", "second")[sequence]
         if source == "special" or not any(piece.source == source for piece in pieces):
             pieces.append(_Piece(source, token_id, type_id))
-    if not any(piece.source == "first" for piece in pieces):
-        raise TokenizerError("the tokeniser finds no token in the text 'a': its vocabulary is not usable.")
+    if not alone:
+        raise TokenizerError(
+            "the tokeniser finds no token in the text 'a': its vocabulary is not usable, or its post-processor "
+            "leaves the text out."
+        )
+    again = _assemble(tuple(pieces), alone, alone if pair else [], None)
+    whole = all(any(piece.source == source for piece in pieces) for source in ("first", "second")[: 1 + pair])
+    if not whole or (again.ids, again.types) != (sample.ids, sample.type_ids):  # a text left out, or at two places
+        what = "a pair of texts" if pair else "a text"
+        raise TokenizerError(f"the tokeniser's post-processor does not lay out {what} as special tokens around it.")
     return tuple(pieces)
 
 
