@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from tests.builders import (
+    PIECES,
     TEXTS,
     add_modules,
     pooling_config,
@@ -21,6 +23,7 @@ from tests.builders import (
 )
 
 from sentvec import Embedder
+from sentvec.checkpoint.tokenizer import read_tokenizer
 from sentvec.errors import InvalidInput
 
 
@@ -79,7 +82,49 @@ def wwm(folder):
     return folder
 
 
+def bert_with_pieces_of_sentences(folder):
+    """The shape of multilingual-e5-small: BERT's encoder, XLM-RoBERTa's tokeniser."""
+    tiny_xlm_roberta(folder / "tokens")
+    tiny_bert(folder, vocab_size=64, pad_token_id=0)
+    (folder / "vocab.txt").unlink()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / "tokens" / name).replace(folder / name)
+    shutil.rmtree(folder / "tokens")
+    return add_modules(folder, "Pooling", "Normalize")
+
+
+def roberta_with_a_space_first(folder):
+    tiny_roberta(folder)
+    names = {"tokenizer_class": "RobertaTokenizer", "model_max_length": 64, "add_prefix_space": True}
+    write_json(folder / "tokenizer_config.json", names)
+    return folder
+
+
+def named_otherwise(folder):
+    """Special tokens of a WordPiece vocabulary with names of their own."""
+    names = {"[CLS]": "<s>", "[SEP]": "</s>", "[UNK]": "<unk>", "[PAD]": "<pad>", "[MASK]": "<mask>"}
+    special = {f"{old[1:-1].lower()}_token": new for old, new in names.items()}
+    write_vocab(tiny_bert(folder), [names.get(piece, piece) for piece in PIECES], **special)
+    return folder
+
+
+def composed(folder):
+    """WordPiece behind a normaliser that is not BERT's."""
+    content = json.loads(read_tokenizer(tiny_bert(folder)).to_json()) | {"normalizer": {"type": "NFC"}}
+    write_json(folder / "tokenizer.json", content)
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]"})
+    (folder / "vocab.txt").unlink()
+    return folder
+
+
+def with_added_tokens(folder):
+    tiny_bert(folder, vocab_size=len(PIECES) + 2)
+    write_json(folder / "added_tokens.json", {"query: ": len(PIECES), "mat": PIECES.index("mat")})
+    return folder
+
+
 MAKERS = [plain, rich, first_token, dense_then_normalize_twice, cased, googles, wwm, tiny_roberta, tiny_xlm_roberta]
+MAKERS += [bert_with_pieces_of_sentences, roberta_with_a_space_first, named_otherwise, composed, with_added_tokens]
 
 
 @pytest.mark.parametrize("make", MAKERS)
@@ -133,7 +178,8 @@ def test_transformers_reads_what_we_save(tmp_path, make):
             expected = reference(**inputs).last_hidden_state[0].numpy()
         assert np.abs(states - expected).max() < 5e-6
     assert tokenizer.model_max_length == model.max_seq_length
-    assert tokenizer.pad_token_id == (1 if model.model_type != "bert" else 0)
+    vocab = model.tokenizer.vocab()
+    assert tokenizer.pad_token_id == next(vocab[pad] for pad in ("[PAD]", "<pad>") if pad in vocab)
     if model.encoder.pooler is not None:
         assert reference.pooler is not None
 
