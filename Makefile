@@ -6,7 +6,8 @@ ARGS ?=
 # and tools/search.sh reads it from the environment, so that no shell does.
 override DIR := $(value DIR)
 override Q := $(value Q)
-export DIR Q PYTHON
+override K := $(value K)
+export DIR Q K PYTHON
 
 # Models come from folders, caches and installed packages; nothing below asks the network for one.
 export HF_HUB_OFFLINE := 1
@@ -21,7 +22,7 @@ demo: ## index this project's pages and answer three questions
 	@sh tools/venv.sh search
 	@sh tools/demo.sh
 
-search: ## search your own files: make search DIR=path Q="question"
+search: ## search your own files: make search DIR=path Q="question" [K=10]
 	@sh tools/search.sh
 
 install: ## create .venv with everything that tests and CI need
