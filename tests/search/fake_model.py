@@ -1,11 +1,14 @@
-"""A model for tests: a text's vector is the sum of fixed random vectors of its words; no weights, no torch."""
+"""A model without weights or torch, and files, for tests: a text's vector is the sum of random ones of its words."""
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 
 import numpy as np
+
+LONG_AGO = 1_000_000_000  # when the files of tests were written
 
 
 class FakeModel:
@@ -14,6 +17,7 @@ class FakeModel:
     def __init__(self, name="fake", dim=32, max_seq_length=32):
         self.name = name
         self.dim = dim
+        self.similarity_name = "cosine"
         self.passage_tokens = max_seq_length - 2
         self.fingerprint = f"{zlib.crc32(f'{name} {dim} {max_seq_length}'.encode()):08x}"
         self.encoded = []
@@ -37,3 +41,8 @@ class FakeModel:
         return sum(
             np.random.default_rng(zlib.crc32(word.encode("utf-8", "replace"))).normal(size=self.dim) for word in words
         )
+
+
+def write(path, text, age=LONG_AGO):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    os.utime(path, (age, age))

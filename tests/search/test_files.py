@@ -12,33 +12,11 @@ from pathlib import Path
 
 import apsw
 import pytest
-from fake_model import FakeModel
+from fake_model import LONG_AGO, FakeModel, write
 
 from sentvec.errors import CollectionBusy, InvalidInput
 from sentvec.search import ingest
 from sentvec.search.collection import Collection
-
-LONG_AGO = 1_000_000_000
-
-
-@pytest.fixture
-def docs(tmp_path):
-    folder = tmp_path / "docs"
-    folder.mkdir()
-    write(folder / "pets.md", "# Cats\n\nCats sleep all day.\n\n# Dogs\n\nDogs bark at night.\n")
-    write(folder / "rows.csv", "id,text\n1,Fish swim in water.\n2,Birds fly in the air.\n")
-    return folder
-
-
-@pytest.fixture
-def collection(tmp_path, model):
-    with Collection.open(tmp_path / "c.sv", model) as opened:
-        yield opened
-
-
-def write(path, text, age=LONG_AGO):
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    os.utime(path, (age, age))
 
 
 def stored(collection):
@@ -111,7 +89,7 @@ def test_touched_files_are_read_once_and_share_one_commit(docs, collection, monk
     report = collection.add_files([docs])
     assert (report.unchanged_files, report.changed_files, report.added) == (2, 0, 0)
     assert collection._reader.clock()[0] - before == 1
-    monkeypatch.setattr(Path, "read_bytes", None)  # known by size and time now: not opened at all
+    monkeypatch.setattr(ingest, "_content", None)  # known by size and time now: not opened at all
     assert collection.add_files([docs]).unchanged_files == 2
 
 
@@ -147,20 +125,20 @@ def test_prune_removes_what_is_gone_from_the_given_folders_only(docs, collection
 
 
 def test_prune_keeps_what_could_not_be_listed(docs, collection, monkeypatch):
-    (docs / "closed").mkdir()
-    write(docs / "closed" / "a.txt", "Behind a closed door.")
+    (docs / "shut").mkdir()
+    write(docs / "shut" / "a.txt", "Behind a closed door.")
     collection.add_files([docs])
     scandir = os.scandir
 
     def refusing(path):
-        if str(path).endswith("closed"):
+        if str(path).endswith("shut"):
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", refusing)
     report = collection.add_files([docs], prune=True)
     assert report.removed_files == 0
-    assert report.skipped == ((str(docs / "closed"), "cannot be listed: Permission denied"),)
+    assert report.skipped == ((str(docs / "shut"), "cannot be listed: Permission denied"),)
     assert "a.txt" in {row[0] for row in stored(collection)}
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import zlib
 
 import apsw
+import numpy as np
 import pytest
 from fake_model import FakeModel
 
@@ -46,7 +49,10 @@ def test_equal_metadata_is_stored_once_and_goes_with_its_last_passage(folder):
 
 # Damage ----------------------------------------------------------------------------------------------
 
+NAN = np.full(32, np.nan, dtype="<f4").tobytes()
 DAMAGE = {
+    "no table": "DROP TABLE vectors",
+    "vector of NaN": f"UPDATE vectors SET vector = x'{NAN.hex()}', crc32 = {zlib.crc32(NAN)} WHERE row = 2",
     "text": "UPDATE passages SET text = CAST(x'ff' AS TEXT)",
     "id": "UPDATE passages SET id = CAST(x'ff' AS TEXT) WHERE row = 2",
     "metadata cut": "UPDATE records SET metadata = '{'",
@@ -105,6 +111,34 @@ def test_a_damaged_path(folder, tmp_path):
             pets.search("some text", k=9)
         with pytest.raises(CollectionCorrupt):
             pets.add_files([tmp_path / "a.txt"], prune=True)
+
+
+@pytest.mark.parametrize("kind", ["empty", "garbage", "text", "other"])
+def test_a_damaged_database_is_named_and_not_touched(tmp_path, model, kind):
+    file = tmp_path / "db.sqlite"
+    if kind == "other":
+        db = apsw.Connection(str(file))
+        db.execute("CREATE TABLE mine(x)")
+        db.close()
+    else:
+        file.write_bytes({"empty": b"", "garbage": os.urandom(9000), "text": b"hello " * 1000}[kind])
+    before = file.read_bytes()
+    for given in (model, None):
+        with pytest.raises(CollectionCorrupt, match=r"db\.sqlite|is damaged"):
+            Collection.open(tmp_path, given)
+    assert file.read_bytes() == before
+
+
+def test_damage_inside_is_an_error_of_ours(tmp_path, model):
+    with Collection.open(tmp_path / "c", model) as collection:
+        collection.add([f"text number {n}" for n in range(400)])
+    file = tmp_path / "c" / "db.sqlite"
+    data = bytearray(file.read_bytes())
+    data[8192:] = os.urandom(len(data) - 8192)
+    file.write_bytes(data)
+    with pytest.raises(CollectionCorrupt):
+        Collection.open(tmp_path / "c", model)
+    assert file.read_bytes() == data
 
 
 # Folders ---------------------------------------------------------------------------------------------

@@ -13,6 +13,10 @@ from hypothesis import strategies as st
 from sentvec.search.tables import read_csv, read_jsonl, read_tsv
 
 
+def nested(levels):
+    return '{"text": "a", "x": ' + "[" * (levels - 1) + "]" * (levels - 1) + "}"
+
+
 def seen(reading):
     return [(record.line, record.text, dict(record.metadata)) for record in reading.records]
 
@@ -138,8 +142,10 @@ def test_jsonl_objects_strings_and_titles():
         ("{}", "no text"),
         ('{"text": "a", "x": NaN}', "NaN is no JSON"),
         ('{"text": "a", "x": 1e999}', "not JSON compliant"),
-        (r'{"text": "\ud800"}', "surrogates not allowed"),
+        (r'{"text": "\ud800"}', "half a character"),
         ("[" * 100_000, "nested too deeply"),
+        (nested(101), "nested deeper than 100 levels"),
+        (nested(900), "nested deeper than 100 levels"),
         ('{"text": "a", "n": ' + "9" * 5000 + "}", "not a JSON object"),
     ],
     ids=lambda value: value[:20],
@@ -150,6 +156,10 @@ def test_a_bad_line_is_named_and_the_others_are_read(line, reason):
     ((number, why),) = reading.bad
     assert number == 2
     assert reason in why
+
+
+def test_a_hundred_levels_are_read():
+    assert len(read_jsonl(nested(100)).records) == 1
 
 
 def test_unicode_line_separators_do_not_end_a_json_line():

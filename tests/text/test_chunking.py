@@ -211,3 +211,19 @@ def test_tokens_are_asked_for_in_blocks(monkeypatch):
 def test_limits_that_cannot_be(limit, overlap):
     with pytest.raises(InvalidInput, match=f"limit is {limit}"):
         passages("text", words, limit, overlap)
+
+
+@pytest.mark.parametrize("text", ["a " + "1. b " * 20_000, "a " + "1. B " * 20_000, "A. " * 20_000 + "1. b"])
+def test_marks_that_end_no_sentence_cost_no_copies(text):
+    copied = []
+
+    class Watched(str):
+        __slots__ = ()
+
+        def __getitem__(self, key):
+            part = super().__getitem__(key)
+            copied.append(len(part))
+            return part
+
+    assert "".join("".join(sentences(Watched(text))).split()) == "".join(text.split())
+    assert sum(copied) <= 4 * len(text)

@@ -6,13 +6,20 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sentvec.errors import CollectionError, InvalidInput, NonFiniteOutput
 from sentvec.search.types import Row, text_digest
+
+Value = TypeVar("Value")
+
+NESTING = 100  # levels of lists and objects in metadata: what reads it again must not run out of stack
+METADATA_LIMIT = 65_536  # characters of JSON that a record of a file may add to each of its hits
+_TOO_DEEP = f"it is nested deeper than {NESTING} levels"
 
 
 def storable(text: str, what: str) -> str:
@@ -41,7 +48,7 @@ def rows_to_add(
         InvalidInput: numbers that differ, an id given twice, or a value that cannot be stored.
     """
     names = [uuid.uuid4().hex for _ in texts] if ids is None else id_list(ids)
-    fields = [{}] * len(texts) if metadata is None else list(metadata)
+    fields = [{}] * len(texts) if metadata is None else as_list(metadata, "metadata")
     for what, values in (("ids", names), ("metadata", fields)):
         if len(values) != len(texts):
             raise InvalidInput(f"{len(texts)} texts and {len(values)} {what}; give one for each text.")
@@ -56,17 +63,67 @@ def rows_to_add(
 
 def id_list(ids: Iterable[str]) -> list[str]:
     """Return ids as a list, or raise InvalidInput where one is no storable str."""
-    if isinstance(ids, str):
-        raise InvalidInput("ids is one str; give a list of ids, such as [id].")
-    return [storable(id_, f"id {n}") for n, id_ in enumerate(ids)]
+    return [storable(id_, f"id {n}") for n, id_ in enumerate(as_list(ids, "ids"))]
+
+
+def as_list(values: Iterable[Value], what: str) -> list[Value]:
+    """Return values as a list, or raise InvalidInput where it is none, or a single str."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise InvalidInput(f"{what} is one {type(values).__name__}; accepted: a list, even for a single one.")
+    return list(values)
+
+
+def json_text(value: Any) -> str:
+    """Return a value as JSON that can be stored and read again.
+
+    Raises:
+        ValueError: it is nested too deeply, or holds half a character, a number that is none, or another type.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    except UnicodeEncodeError as error:
+        raise ValueError(f"it holds half a character, {error.object[error.start]!r}") from None
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    level = [value]
+    for _ in range(NESTING):
+        parts = (part.values() if isinstance(part, Mapping) else part for part in level)
+        level = [part for part in chain.from_iterable(parts) if isinstance(part, Mapping | list | tuple)]
+    if level:
+        raise ValueError(_TOO_DEEP)
+    return text
+
+
+def bounded(fields: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Return a record's fields as JSON, and what to tell of it: the longest are left out of one that is too long."""
+    text = json.dumps(dict(fields), ensure_ascii=False)
+    if len(text) <= METADATA_LIMIT:
+        return text, None
+    sizes = {name: len(json.dumps({name: part}, ensure_ascii=False)) for name, part in fields.items()}
+    total, out = sum(sizes.values()), []
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if total <= METADATA_LIMIT:
+            break
+        out.append(name)
+        total -= sizes[name]
+    named = ", ".join(repr(name[:40]) for name in out[:3]) + (f" and {len(out) - 3} more" * (len(out) > 3))
+    gone = set(out)
+    kept = {name: part for name, part in fields.items() if name not in gone}
+    return (
+        json.dumps(kept, ensure_ascii=False),
+        f"only the metadata {named}: more than {METADATA_LIMIT} characters in all",
+    )
 
 
 def _json(values: Mapping[str, Any], n: int) -> str:
     if not isinstance(values, Mapping):
         raise InvalidInput(f"metadata {n} is {type(values).__name__}; accepted: a dict that JSON can hold.")
     try:
-        return storable(json.dumps(dict(values), ensure_ascii=False, allow_nan=False), f"metadata {n}")
-    except (TypeError, ValueError, RecursionError) as error:
+        return json_text(dict(values))
+    except ValueError as error:
         raise InvalidInput(f"metadata {n} cannot be stored as JSON: {error}.") from None
 
 

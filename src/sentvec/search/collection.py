@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sentvec.errors import CollectionError, CollectionNotFound, InvalidInput, ModelMismatch
 from sentvec.index.flat import FlatIndex
 from sentvec.progress import Advance, track
-from sentvec.search.checks import id_list, rows_to_add, storable, vectors_of_model
+from sentvec.search.checks import as_list, id_list, rows_to_add, storable, vectors_of_model
 from sentvec.search.ingest import index_files
 from sentvec.search.schema import FILE, create, damaged, translated
 from sentvec.search.store import Store
@@ -124,9 +124,7 @@ class Collection:
             InvalidInput: an argument that cannot be stored. Nothing has been written then.
         """
         model = self._need_model("add texts")
-        if isinstance(texts, str):
-            raise InvalidInput("texts is one str; give a list of texts, such as [text].")
-        rows = rows_to_add(list(texts), ids, metadata, model.fingerprint)
+        rows = rows_to_add(as_list(texts, "texts"), ids, metadata, model.fingerprint)
         added = updated = encoded = 0
         with self._writing, track("Adding texts", len(rows), progress) as advance:
             for first in range(0, len(rows), BATCH):
@@ -159,7 +157,7 @@ class Collection:
             InvalidInput: a path does not exist. Nothing has been written then.
         """
         model = self._need_model("add files")
-        given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+        given = [paths] if isinstance(paths, str | os.PathLike) else as_list(paths, "paths")
         found = find(given, leave_out=self._folder)
         with self._writing:
             store = self._open(self._writer)
@@ -170,10 +168,11 @@ class Collection:
 
         A passage of a file comes back when the file has changed and is added again.
         """
+        names = id_list(ids)
         with self._writing:
             store = self._open(self._writer)
             with store.writing():
-                return store.remove(id_list(ids))
+                return store.remove(names)
 
     # Reading ----------------------------------------------------------------------------------------
 

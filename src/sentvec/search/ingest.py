@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sentvec.errors import InvalidInput
 from sentvec.progress import Advance, track
+from sentvec.search.checks import bounded
 from sentvec.search.readers import read
 from sentvec.search.store import Store
-from sentvec.search.tables import Reading
+from sentvec.search.tables import Record
 from sentvec.search.types import FileState, IndexReport, Row, TextEncoder, text_digest
-from sentvec.search.walk import Found
+from sentvec.search.walk import Found, shown
 from sentvec.text.chunking import passages
 
 GROUP = 512  # passages of small files that are encoded, and committed, together
 RECENT_NS = 2_000_000_000  # a file written this shortly before it was read may have changed since, unseen
 NAMED_BAD_RECORDS = 100  # of one file; the rest are counted in the last one's reason
+FILE_LIMIT = 1 << 30  # bytes; a file is read whole, and its tokens take several times its size in memory
+_GROWTH = 1 << 20  # bytes by which a file may grow between being looked at and being read
+_LATEST_NS = (1 << 63) - 1  # in the year 2262: SQLite's largest number
 
 Vectors = Callable[[Sequence[Row], Advance], tuple[Mapping[str, bytes], int]]
 
@@ -35,7 +38,7 @@ class _Prepared:
     Attributes:
         state: what to store of it, or None where nothing is new.
         rows: its passages, to be encoded and stored; none where its content is as it was.
-        bad: (line, reason) of records left out.
+        bad: (line, reason) of records left out, or stored in part.
     """
 
     state: FileState | None
@@ -58,14 +61,15 @@ def index_files(
         prune: also delete files of the given folders that are gone.
         progress: as in `sentvec.progress.track`.
     """
+    limit = model.passage_tokens  # asked for once, before anything is done: a prompt may leave no room at all
     report = IndexReport(files=len(found.files), skipped=found.unreadable, ignored=found.ignored)
     waiting: list[_Prepared] = []
     with track("Indexing (bytes)", sum(map(_size, found.files)), progress) as advance:
         for path in found.files:
             try:
-                file = _prepare(path, store, model)
+                file = _prepare(path, store, model, limit)
             except InvalidInput as error:
-                report = replace(report, skipped=(*report.skipped, (path, _reason(error, path, store))))
+                report = replace(report, skipped=(*report.skipped, (shown(path), _reason(error, path, store))))
                 advance(_size(path))
                 continue
             report = replace(report, bad_records=report.bad_records + _named(path, file.bad))
@@ -81,41 +85,62 @@ def index_files(
     return _pruned(found, store, report) if prune else report
 
 
-def _prepare(path: str, store: Store, model: TextEncoder) -> _Prepared:
+def _prepare(path: str, store: Store, model: TextEncoder, limit: int) -> _Prepared:
     """Look at a file, and read and cut it where it has changed.
 
     Raises:
         InvalidInput: it cannot be read; the message is the reason.
     """
+    if shown(path) != path:
+        raise InvalidInput("its name is not UTF-8; rename it")
     before = store.file(path)
     read_ns = time.time_ns()
     try:
         status = Path(path).stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise InvalidInput("not a regular file")
-        same = before is not None and (before.size, before.mtime_ns) == (status.st_size, status.st_mtime_ns)
+        mtime_ns = min(status.st_mtime_ns, _LATEST_NS)
+        same = before is not None and (before.size, before.mtime_ns) == (status.st_size, mtime_ns)
         if same and before is not None and before.read_ns - before.mtime_ns > RECENT_NS:
             return _Prepared(None)
-        data = Path(path).read_bytes()
+        data = _content(path, status)
+        sha256 = hashlib.sha256(data).hexdigest()
+        state = FileState(path, status.st_size, mtime_ns, sha256, read_ns)
+        if before is not None and before.sha256 == sha256:
+            return _Prepared(state)
+        reading = read(path, data)
+        fields = [bounded(record.metadata) for record in reading.records]
+        rows = tuple(_rows(path, zip(reading.records, (text for text, _ in fields), strict=True), model, limit))
     except OSError as error:
         raise InvalidInput(f"cannot be read: {error.strerror}") from None
-    sha256 = hashlib.sha256(data).hexdigest()
-    state = FileState(path, status.st_size, status.st_mtime_ns, sha256, read_ns)
-    if before is not None and before.sha256 == sha256:
-        return _Prepared(state)
-    reading = read(path, data)
-    rows = tuple(_rows(path, reading, model))
+    except MemoryError:
+        raise InvalidInput("there is not enough memory for it; split it") from None
     if not rows:
         raise InvalidInput("empty")
-    return _Prepared(state, rows, reading.bad)
+    cut = [(record.line, told) for record, (_, told) in zip(reading.records, fields, strict=True) if told]
+    return _Prepared(state, rows, tuple(sorted([*reading.bad, *cut])))
 
 
-def _rows(path: str, reading: Reading, model: TextEncoder) -> Iterator[Row]:
+def _content(path: str, status: os.stat_result) -> bytes:
+    """Read a file, but never without end.
+
+    A size of 0 is believed: files of the kernel (/proc) have it too, and some of them wait when they are read.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise InvalidInput("not a regular file")
+    if status.st_size > FILE_LIMIT:
+        raise InvalidInput(f"too large: {status.st_size} bytes, of at most {FILE_LIMIT}; split it")
+    if status.st_size == 0:
+        raise InvalidInput("empty")
+    with Path(path).open("rb") as file:
+        data = file.read(status.st_size + _GROWTH)
+    if len(data) == status.st_size + _GROWTH:
+        raise InvalidInput("it grows while it is read; index it again later")
+    return data
+
+
+def _rows(path: str, records: Iterable[tuple[Record, str]], model: TextEncoder, limit: int) -> Iterator[Row]:
     """Cut the records of a file into passages, each with an id that stays while its text stays."""
-    limit = model.passage_tokens
     times: Counter[str] = Counter()
-    for record in reading.records:
-        metadata = json.dumps(dict(record.metadata), ensure_ascii=False)
+    for record, metadata in records:
         for passage in passages(record.text, model.token_spans, limit):
             key = text_digest(passage.text, model.fingerprint)
             times[key] += 1
@@ -190,7 +215,7 @@ def _under(path: str, folder: str) -> bool:
 
 
 def _reason(error: InvalidInput, path: str, store: Store) -> str:
-    kept = "; what was indexed of it before is kept" if store.file(path) is not None else ""
+    kept = "; what was indexed of it before is kept" if store.file(shown(path)) is not None else ""
     return f"{error}{kept}"
 
 

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from sentvec.search.checks import json_text
+
 # Names by which a column of text goes, the best first; and those of what stands above a text.
 TEXT = (
     *("text", "content", "contents", "body", "passage", "document", "sentence", "abstract", "paragraph"),
@@ -93,8 +95,8 @@ def _from_object(value: Any, line: int) -> Record:
         value = {"text": value}
     if not isinstance(value, dict):
         raise ValueError(f"it is a {type(value).__name__}")
-    # What cannot be stored is a ValueError here: numbers beyond float64, and halves of characters.
-    json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    # What cannot be stored is a ValueError here: numbers beyond float64, halves of characters, deep nesting.
+    json_text(value)
     fields = {name: part for name, part in value.items() if part is not None}
     names = {name.lower(): name for name in reversed(list(fields))}
     key = next((names[name] for name in TEXT if name in names), None)

@@ -106,7 +106,8 @@ class IndexReport:
         encoded: passages that went through the model.
         skipped: (path, reason) of each file or folder that could not be read. What the collection held of
             it stays as it was.
-        bad_records: (path, line, reason) of records left out of a file that was otherwise read.
+        bad_records: (path, line, reason) of records left out of a file that was otherwise read, or stored
+            without the longest of their fields ("only the metadata ...").
         ignored: files in the given folders of types that sentvec does not read.
     """
 

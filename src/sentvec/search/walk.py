@@ -23,6 +23,8 @@ class Found:
         ignored: files in folders whose type is not read.
         unreadable: (path, reason) of folders that could not be listed.
         folders: the folders that were given.
+
+    What `ignored` and `unreadable` name is there to be shown: see `shown`.
     """
 
     files: tuple[str, ...]
@@ -46,8 +48,11 @@ def find(paths: Sequence[str | os.PathLike[str]], leave_out: Path) -> Found:
     """
     if not paths:
         raise InvalidInput("No path to index was given; name at least one file or folder.")
-    given = [os.path.abspath(os.fspath(path)) for path in paths]  # noqa: PTH100, resolve() would follow links
-    missing = [path for path in given if not Path(path).exists()]
+    if wrong := [path for path in paths if not isinstance(path, str | bytes | os.PathLike)]:
+        raise InvalidInput(f"{wrong[0]!r} is no path; accepted: str or Path.")
+    given = [os.path.abspath(os.fsdecode(path)) for path in paths]  # noqa: PTH100, resolve() would follow links
+    # Not Path.exists(), which raises where a folder on the way is closed to us.
+    missing = [path for path in given if not os.path.exists(path)]  # noqa: PTH110
     if missing:
         raise InvalidInput(
             f"No such file or folder: {', '.join(map(repr, missing))}. Nothing was indexed; check the path."
@@ -57,20 +62,30 @@ def find(paths: Sequence[str | os.PathLike[str]], leave_out: Path) -> Found:
     unreadable: list[tuple[str, str]] = []
     folders = []
     for path in given:
-        if not Path(path).is_dir():
+        if not os.path.isdir(path):  # noqa: PTH112, as above
             files[path] = None
             continue
         folders.append(path)
         for file, known in _walk(path, leave_out, unreadable):
             (files if known else ignored)[file] = None
-    return Found(tuple(files), tuple(name for name in ignored if name not in files), tuple(unreadable), tuple(folders))
+    others = tuple(shown(name) for name in ignored if name not in files)
+    return Found(tuple(files), others, tuple(unreadable), tuple(folders))
+
+
+def shown(path: str) -> str:
+    r"""Return a path as it can be printed and stored: bytes of a name that are not UTF-8 become escapes.
+
+    >>> print(shown("caf\udce9.txt"))
+    caf\xe9.txt
+    """
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _walk(top: str, leave_out: Path, unreadable: list[tuple[str, str]]) -> list[tuple[str, bool]]:
     found = []
 
     def failed(error: OSError) -> None:
-        unreadable.append((str(error.filename), f"cannot be listed: {error.strerror}"))
+        unreadable.append((shown(str(error.filename)), f"cannot be listed: {error.strerror}"))
 
     for folder, inner, names in os.walk(top, onerror=failed):
         inner[:] = sorted(name for name in inner if _entered(Path(folder, name), leave_out))
@@ -85,4 +100,5 @@ def _walk(top: str, leave_out: Path, unreadable: list[tuple[str, str]]) -> list[
 def _entered(folder: Path, leave_out: Path) -> bool:
     if folder.name.startswith(".") or folder.name in SKIPPED_FOLDERS or folder == leave_out:
         return False
-    return not any((folder / mark).exists() for mark in ("pyvenv.cfg", FILE))
+    # One that is closed to us is entered: the walk then names it.
+    return not any(os.path.exists(folder / mark) for mark in ("pyvenv.cfg", FILE))  # noqa: PTH110

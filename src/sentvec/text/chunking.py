@@ -289,12 +289,16 @@ def _cuts(text: str, sections: list[tuple[int, int]]) -> dict[int, bool]:
 def _ends_sentence(text: str, match: re.Match[str], begun: int) -> bool:
     mark = match.start()
     following = text[match.end() : match.end() + 1]
+    if following.islower():
+        return False
     if text[mark] != "." or text[mark + 1 : mark + 2] == ".":
-        return not following.islower()
+        return True
     word = _WORD_BEFORE.search(text, max(begun, mark - 13), mark)
     if word is None:
         return True
     before = word.group().lower()
     initial = len(before) == 1 and before.isascii() and before.isalpha() and word.group().isupper()
-    number = before.isdigit() and not text[begun : word.start()].strip()  # "1. First": a list item's number
-    return not (following.islower() or initial or number or _ABBREVIATION.fullmatch(before))
+    # "1. First": a list item's number. What is copied here is either blank or ends a sentence, so that no part
+    # of the text is copied twice.
+    number = before.isdigit() and not text[begun : word.start()].strip()
+    return not (initial or number or _ABBREVIATION.fullmatch(before))
