@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,59 @@ def test_no_weights_lists_what_was_looked_for(tmp_path):
 def test_pickles_of_something_else(tmp_path, content, said):
     with pytest.raises(WeightsError, match=said):
         read_weights(one_file(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        *(
+            b".",
+            b"0.",
+            b"K\x01q\x00R.",
+            b"]r\xff.",
+            b"(t.",
+            b"}K\x01a.",
+            b"J\xff.",
+            b"\x8a\xff.",
+            b"X\xff\xff\xff\x7f.",
+        ),
+        *(b"(K\x01u.", b"}b.", b"h\x09.", b"K\x01Q.", b"ctorch._utils\n_rebuild_tensor_v2\n)R.", b"]]s.", b"\x93."),
+    ],
+)
+@pytest.mark.parametrize("zipped", [True, False])
+def test_pickles_that_are_damaged_in_their_middle(tmp_path, stream, zipped):
+    path = one_file(tmp_path, _use_new_zipfile_serialization=zipped) / "pytorch_model.bin"
+    if zipped:
+        with zipfile.ZipFile(path) as old:
+            parts = {name: old.read(name) for name in old.namelist()}
+        with zipfile.ZipFile(path, "w") as new:
+            for name, content in parts.items():
+                new.writestr(name, b"\x80\x02" + stream if name.endswith("data.pkl") else content)
+    else:
+        path.write_bytes(b"\x80\x02" + stream)
+    with pytest.raises(WeightsError):
+        read_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "said"),
+    [
+        (torch.zeros(2, 2).to_sparse(), "a is sparse, nested or quantised"),
+        (torch.zeros(2, 2, device="meta"), "a has a shape but no numbers"),
+        (torch.zeros(1).expand(1 << 40), r"a claims to be \(1099511627776,\)"),
+        (torch.zeros(2).to(torch.float8_e4m3fn), "a holds float8_e4m3fn"),
+    ],
+)
+def test_tensors_that_are_none_to_compute_with(tmp_path, tensor, said):
+    with pytest.raises(WeightsError, match=said):
+        read_weights(one_file(tmp_path, {"a": tensor}))
+
+
+def test_views_of_one_tensor_are_tensors(tmp_path):
+    whole = torch.arange(6.0).reshape(2, 3)
+    read, _ = read_weights(one_file(tmp_path, {"a": whole.t(), "b": whole[1:]}))
+    assert read["a"].tolist() == whole.t().tolist()
+    assert read["b"].tolist() == [[3, 4, 5]]
 
 
 @pytest.mark.parametrize("where", ["../../outside.safetensors", "/etc/passwd", "sub/x.safetensors", ".."])

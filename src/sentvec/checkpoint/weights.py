@@ -69,7 +69,24 @@ def _there(path: Path) -> bool:
 
 
 def _read_one(path: Path) -> dict[str, Tensor]:
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    for name, tensor in tensors.items():
+        if fault := _fault(tensor):
+            raise WeightsError(f"{path} cannot be used: {name} {fault}.")
+    return tensors
+
+
+def _fault(tensor: Tensor) -> str | None:
+    """Say why a tensor is none to compute with, whatever its name and shape."""
+    if tensor.is_nested or tensor.layout is not torch.strided or tensor.is_quantized:
+        return "is sparse, nested or quantised, not a plain tensor"
+    if tensor.is_meta:
+        return "has a shape but no numbers"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"claims to be {tuple(tensor.shape)}, but the file holds fewer numbers"  # a stride of 0: a small bomb
+    if tensor.is_floating_point() and tensor.element_size() < 2:  # means nothing without its scales
+        return f"holds {str(tensor.dtype).removeprefix('torch.')}, which sentvec does not read"
+    return None
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -92,8 +109,9 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
             f"{path} is a pickle that holds more than tensors, so reading it could run code; it was not read. "
             f"If you trust it, convert it to {SAFE} with the library that wrote it."
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"{path} is not a readable PyTorch file ({error}). Fetch it again.") from None
+    except Exception as error:  # bytes that are damaged in the right place make a pickle fail in any way
+        why = str(error) or type(error).__name__
+        raise WeightsError(f"{path} is not a readable PyTorch file ({why}). Fetch it again.") from None
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping):

@@ -9,7 +9,11 @@ from sentvec.errors import ConfigError
 # by the last part of the class path that sentence-transformers writes
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
     cls.__name__: cls
-    for cls in (nn.Identity, nn.Tanh, nn.ReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.LeakyReLU, nn.Mish, nn.ELU)
+    for cls in (
+        *(nn.Identity, nn.Tanh, nn.ReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.LeakyReLU, nn.Mish, nn.ELU, nn.CELU, nn.SELU),
+        *(nn.ReLU6, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.Hardshrink, nn.Softshrink, nn.Softplus, nn.Softsign),
+        *(nn.Tanhshrink, nn.LogSigmoid),
+    )
 }
 
 

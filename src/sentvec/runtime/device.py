@@ -20,9 +20,9 @@ def device_of(name: str) -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        device = torch.device(name or "none")
+        torch.zeros(1, device=device).cpu()  # there and back: the "meta" device holds no numbers
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:  # torch without CUDA asserts
         reason = str(error).splitlines()[0]
         raise InvalidInput(f"device {name!r} cannot be used ({reason}). Try: auto, cpu, cuda, cuda:0, mps.") from None
     return device
@@ -34,6 +34,6 @@ def precision_of(name: str) -> torch.dtype:
     Raises:
         InvalidInput: the name is not known.
     """
-    if name not in PRECISIONS:
+    if not isinstance(name, str) or name not in PRECISIONS:
         raise InvalidInput(f"precision {name!r} is not known. Known: {', '.join(PRECISIONS)}.")
     return PRECISIONS[name]
