@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -143,6 +144,46 @@ def test_search_as_json_lines(sentvec, docs):
     assert hits[0]["text"] == "Fish swim."
     assert hits[0].keys() == {"id", "score", "text", "source", "line", "end_line", "metadata"}
     assert hits[0]["source"] == str(docs / "rows.jsonl")
+
+
+def test_json_cannot_steer_a_terminal_and_loses_nothing(sentvec, docs):
+    steering = "".join(map(chr, [0x7F, 0x9B, 0x9F, 0x61C, 0x200E, 0x200F, 0x2028, 0x202E, 0x2066, 0x2069, 0x1B]))
+    row = {"text": f"Fish {steering} 你好", "note": {steering: [steering]}}
+    (docs / "rows.jsonl").write_text(json.dumps(row))
+    _, report, _ = sentvec("index", "docs", "--json")
+    _, out, _ = sentvec("search", "fish", "--json", "-k", 1)
+    assert not set(out + report) & set(steering)
+    assert len(out.splitlines()) == 1
+    hit = json.loads(out)
+    assert (hit["text"], hit["metadata"]) == (row["text"], {"note": row["note"]})
+    assert "你好" in out
+
+
+def test_metadata_as_deep_as_it_may_be_comes_out_again(sentvec, docs):
+    deep = json.loads("[" * 98 + "]" * 98)
+    (docs / "rows.jsonl").write_text(json.dumps({"text": "Fish swim.", "x": deep}))
+    sentvec("index", "docs/rows.jsonl")
+    assert json.loads(sentvec("search", "fish", "--json")[1])["metadata"] == {"x": deep}
+
+
+def test_a_name_that_is_not_utf8(sentvec, docs):
+    for name in (b"\xff.txt", b"\xff.png"):
+        Path(os.fsdecode(os.fsencode(docs) + b"/" + name)).write_bytes(b"x")
+    code, out, err = sentvec("index", "docs")
+    assert code == 0 and "1 unchanged" not in out
+    assert "skipped docs/\\xff.txt: its name is not UTF-8; rename it" in err
+    assert "docs/\\xff.png" in err
+    code, out, _ = sentvec("index", "docs", "--json")
+    assert code == 0
+    assert str(docs / "\\xff.png") in json.loads(out)["ignored"]
+
+
+@pytest.mark.parametrize("command", ["index", "search"])
+def test_a_collection_whose_name_is_not_utf8(sentvec, docs, loaded, command):
+    code, out, err = sentvec(command, "docs", "-c", os.fsdecode(b"\xff.sv"))
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
+    assert "'\\udcff.sv' cannot be a collection's folder" in err
+    assert loaded == []
 
 
 def test_the_collection_knows_its_model(sentvec, docs, loaded):

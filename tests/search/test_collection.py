@@ -97,6 +97,24 @@ def test_without_a_model_all_but_texts_can_be_had(tmp_path, pets, model):
         assert plain.delete(["cat"]) == 1
 
 
+def test_a_model_of_dot_products_is_ranked_by_them(tmp_path, model):
+    model.similarity_name = "dot"
+    model._vector = lambda text: np.eye(32)[0] * len(text) if text != "askew" else np.eye(32)[:2].sum(0) * 9
+    with Collection.open(tmp_path / "c", model) as collection:
+        collection.add(["a", "askew", "four"])
+    with Collection.open(tmp_path / "c", model) as again:
+        assert [(hit.text, hit.score) for hit in again.search("me")] == [("askew", 18.0), ("four", 8.0), ("a", 2.0)]
+
+
+@pytest.mark.parametrize(("name", "warnings"), [("cosine", 0), ("dot", 0), ("euclidean", 1)])
+def test_a_similarity_that_is_not_searched_by_is_named_once(tmp_path, model, caplog, name, warnings):
+    model.similarity_name = name
+    for _ in range(2):
+        Collection.open(tmp_path / "c", model).close()
+    assert len(caplog.records) == warnings
+    assert all("trained for euclidean similarity" in record.message for record in caplog.records)
+
+
 def test_stats(tmp_path, pets):
     stats = pets.stats()
     assert (stats.path, stats.passages, stats.files) == (str(tmp_path / "pets.sv"), 3, 0)

@@ -100,16 +100,14 @@ def test_a_file_of_the_far_future(docs, collection):
     assert collection.add_files([docs]).unchanged_files == 2
 
 
-def test_a_prompt_that_leaves_no_room_is_one_error(docs, tmp_path):
-    class Full(FakeModel):
-        passage_tokens = property(fail, lambda self, value: None)
+def test_a_prompt_that_leaves_no_room_is_one_error_before_anything_is_done(docs, tmp_path, monkeypatch):
+    def full(self):
+        raise ConfigError("no room for a passage")
 
-    with Collection.open(tmp_path / "full.sv", Full()) as collection, pytest.raises(ConfigError, match="no room"):
+    model = type("Full", (FakeModel,), {"passage_tokens": property(full, lambda self, tokens: None)})()
+    monkeypatch.setattr(ingest, "_prepare", None)  # no file is looked at
+    with Collection.open(tmp_path / "full.sv", model) as collection, pytest.raises(ConfigError, match="no room"):
         collection.add_files([docs])
-
-
-def fail(self):
-    raise ConfigError("no room for a passage")
 
 
 @pytest.mark.parametrize("paths", [5, None, [5], ["a", None]])

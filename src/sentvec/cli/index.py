@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ import typer
 from sentvec.cli.common import DEFAULT_MODEL, Device, Json, Offline, open_model
 
 if TYPE_CHECKING:
-    from sentvec.search.types import IndexReport
+    from sentvec.search.types import Hit, IndexReport
 
 DEFAULT_COLLECTION = Path("sentvec.sv")
 Collected = Annotated[Path, typer.Option("--collection", "-c", help="The collection's folder.")]
@@ -24,6 +25,7 @@ OwnModel = Annotated[
     typer.Option("--model", "-m", help=f"Default: the collection's own, {DEFAULT_MODEL} for a new one."),
 ]
 _NAMED = 10  # files of other types that are listed by name
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def index(
@@ -51,7 +53,7 @@ def index(
         passages = len(opened)
     seconds = time.monotonic() - begun
     if as_json:
-        typer.echo(json.dumps(asdict(report) | {"passages": passages, "seconds": seconds}, ensure_ascii=False))
+        typer.echo(one_json_line(report, passages=passages, seconds=seconds))
     else:
         typer.echo(_summary(report, passages, collection, seconds))
     _name_skipped(report)
@@ -79,6 +81,17 @@ def shown_path(path: str) -> str:
     """Return a path as the user would type it here: relative where it lies below the current folder."""
     here = os.path.relpath(path) if path.startswith(f"{Path.cwd()}{os.sep}") else path
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in here)
+
+
+def one_json_line(what: IndexReport | Hit, **more: object) -> str:
+    r"""Return an object as JSON on one line that cannot steer a terminal.
+
+    Controls (C0, DEL, C1), marks that turn the direction of text, other ends of line, and halves of characters
+    are escaped; a reader of JSON gets them back as they were.
+    """
+    # Not asdict(), which copies metadata level by level.
+    values = {field.name: getattr(what, field.name) for field in fields(what)} | more
+    return _STEERING.sub(lambda found: f"\\u{ord(found.group()):04x}", json.dumps(values, ensure_ascii=False))
 
 
 def _summary(report: IndexReport, passages: int, collection: Path, seconds: float) -> str:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import textwrap
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sentvec.cli.common import Device, Json, Offline, open_model
-from sentvec.cli.index import DEFAULT_COLLECTION, Collected, OwnModel, shown_path
+from sentvec.cli.index import DEFAULT_COLLECTION, Collected, OwnModel, one_json_line, shown_path
 
 if TYPE_CHECKING:
     from sentvec.search.types import Hit
@@ -41,7 +39,7 @@ def search(
         hits = opened.search(query, k)
     if as_json:
         for hit in hits:
-            typer.echo(json.dumps(asdict(hit), ensure_ascii=False))
+            typer.echo(one_json_line(hit))
         return
     if not hits:
         typer.echo(f"{collection} is empty: add files with `sentvec index PATH -c {collection}`.", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,8 @@ from sentvec.search.schema import FILE, create, damaged, translated
 from sentvec.search.store import Store
 from sentvec.search.types import AddReport, Entry, Hit, IndexReport, Row, Stats, TextEncoder
 from sentvec.search.walk import find
+
+_log = logging.getLogger("sentvec")
 
 BATCH = 512  # texts encoded at once, and committed at once by `add`
 _LOAD = 8192  # vectors read from the database at once
@@ -321,18 +324,25 @@ class Collection:
 def _create(folder: Path, model: TextEncoder) -> None:
     if folder.is_dir() and any(not file.name.startswith(f".{FILE}.") for file in folder.iterdir()):
         raise CollectionError(f"{str(folder)!r} holds other files and no collection. Give an empty or a new folder.")
-    create(folder, {"model": model.name, "fingerprint": model.fingerprint, "dim": model.dim, "metric": "cosine"})
+    metric = "inner_product" if model.similarity_name == "dot" else "cosine"
+    if model.similarity_name not in ("dot", "cosine"):
+        _log.warning(
+            "The model %r was trained for %s similarity; the collection %r ranks by cosine instead.",
+            *(model.name, model.similarity_name, str(folder)),
+        )
+    create(folder, {"model": model.name, "fingerprint": model.fingerprint, "dim": model.dim, "metric": metric})
 
 
 def _folder(path: str | os.PathLike[str]) -> Path:
     """Return the folder that is meant, absolute, or raise CollectionError where it can be none."""
+    given = os.fspath(path) if isinstance(path, os.PathLike) else path
     try:
-        folder = Path(path).absolute()
+        folder = Path(given).absolute()
         str(folder).encode()
     except (TypeError, UnicodeEncodeError):
         raise CollectionError(
-            f"{path!r} cannot be a collection's folder; accepted: a str or Path that UTF-8 can hold."
+            f"{given!r} cannot be a collection's folder; accepted: a str or Path that UTF-8 can hold."
         ) from None
     if "\0" in str(folder):
-        raise CollectionError(f"{path!r} cannot be a collection's folder: it holds a NUL character.")
+        raise CollectionError(f"{given!r} cannot be a collection's folder: it holds a NUL character.")
     return folder

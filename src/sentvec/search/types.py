@@ -27,6 +27,10 @@ class TextEncoder(Protocol):
         """Numbers in a vector."""
 
     @property
+    def similarity_name(self) -> str:
+        """The similarity that the model was trained for: cosine, dot, euclidean or manhattan."""
+
+    @property
     def passage_tokens(self) -> int:
         """The most tokens of a passage that `encode_document` reads to its end."""
 
@@ -63,7 +67,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One answer to a query: as `Entry`, with the cosine of the query's and the passage's vectors."""
+    """One answer to a query: as `Entry`, with the score of the query's and the passage's vectors.
+
+    The score is their cosine, or their inner product where the model was trained for dot products.
+    """
 
     id: str
     score: float
