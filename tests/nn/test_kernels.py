@@ -38,7 +38,7 @@ def test_reference_is_the_equation():
 
 
 @pytest.mark.parametrize("kernel", [*sorted(set(KERNELS) - {"reference"}), "auto"])
-@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=8))
+@given(lengths=st.lists(st.integers(1, 20) | st.sampled_from([64, 65, 128, 129]), min_size=1, max_size=8))
 @settings(deadline=None, max_examples=40)
 def test_kernels_equal_the_reference(kernel, lengths):
     q, k, v = qkv(lengths)
@@ -72,6 +72,28 @@ def test_dropout_changes_the_result_and_keeps_its_mean(kernel):
     dropped = attention(q, k, v, [64], dropout=0.5, kernel=kernel)
     assert dropped.std() > 0.01
     assert abs(float(dropped.mean()) - 1) < 0.1
+
+
+@pytest.mark.parametrize("length", [8, 64, 65, 128, 129])
+def test_half_precision_kernels_stay_near_float32(length):
+    lengths = [length, length]
+    q, k, v = qkv(lengths)
+    half = [x.bfloat16() for x in (q, k, v)]
+    expected = attention(*(x.float() for x in half), lengths, kernel="reference")
+    got = attention(*half, lengths, kernel="runs")
+    assert got.dtype == torch.bfloat16
+    torch.testing.assert_close(got.float(), expected, atol=2e-2, rtol=0)
+
+
+def test_gradients_equal_the_references():
+    lengths = [3, 3, 70]
+    grads = []
+    for kernel in ("runs", "reference"):
+        leaves = [x.clone().requires_grad_() for x in qkv(lengths)]
+        attention(*leaves, lengths, kernel=kernel).square().sum().backward()
+        grads.append([leaf.grad for leaf in leaves])
+    for got, expected in zip(*grads, strict=True):
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_an_unknown_kernel_is_named():
