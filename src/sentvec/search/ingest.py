@@ -26,7 +26,7 @@ RECENT_NS = 2_000_000_000  # a file written this shortly before it was read may 
 NAMED_BAD_RECORDS = 100  # of one file; the rest are counted in the last one's reason
 FILE_LIMIT = 1 << 30  # bytes; a file is read whole, and its tokens take several times its size in memory
 _GROWTH = 1 << 20  # bytes by which a file may grow between being looked at and being read
-_LATEST_NS = (1 << 63) - 1  # in the year 2262: SQLite's largest number
+_LATEST_NS = (1 << 63) - 1  # in the year 2262: SQLite's largest number; its opposite is in 1677
 
 Vectors = Callable[[Sequence[Row], Advance], tuple[Mapping[str, bytes], int]]
 
@@ -97,7 +97,7 @@ def _prepare(path: str, store: Store, model: TextEncoder, limit: int) -> _Prepar
     read_ns = time.time_ns()
     try:
         status = Path(path).stat()
-        mtime_ns = min(status.st_mtime_ns, _LATEST_NS)
+        mtime_ns = max(-_LATEST_NS, min(status.st_mtime_ns, _LATEST_NS))
         same = before is not None and (before.size, before.mtime_ns) == (status.st_size, mtime_ns)
         if same and before is not None and before.read_ns - before.mtime_ns > RECENT_NS:
             return _Prepared(None)
