@@ -88,12 +88,12 @@ def json_text(value: Any) -> str:
         raise ValueError(f"it holds half a character, {error.object[error.start]!r}") from None
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
-    level = [value]
-    for _ in range(NESTING):
-        parts = (part.values() if isinstance(part, Mapping) else part for part in level)
-        level = [part for part in chain.from_iterable(parts) if isinstance(part, Mapping | list | tuple)]
-    if level:
-        raise ValueError(_TOO_DEEP)
+    level, depth = [value], 0
+    while level := [part for part in level if isinstance(part, Mapping | list | tuple)]:
+        depth += 1
+        if depth > NESTING:
+            raise ValueError(_TOO_DEEP)
+        level = list(chain.from_iterable(part.values() if isinstance(part, Mapping) else part for part in level))
     return text
 
 
