@@ -50,9 +50,11 @@ check: lint types test ## all that CI runs
 docs: install ## write docs/cli.md again from the command line's own help
 	.venv/bin/python tools/cli_docs.py
 
-bench: install ## measure quality and start-up (minutes)
+bench: install ## measure parity, quality, start-up and speed (a quarter of an hour)
 	.venv/bin/python benchmarks/startup.py
 	.venv/bin/python benchmarks/quality.py
+	.venv/bin/python benchmarks/parity.py
+	.venv/bin/python benchmarks/encode.py
 
 clean: ## remove .venv, the demo's collections and caches
 	rm -rf .venv .demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
