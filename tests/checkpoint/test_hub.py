@@ -265,6 +265,12 @@ def test_names_that_are_none(monkeypatch, name, said, offline):
     assert len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize("name", [None, 3, b"someone/model", ["someone/model"]])
+def test_what_is_no_name_at_all(name):
+    with pytest.raises(ModelNotFound, match="a model's name is a str or a path, but .* is "):
+        resolve(name)
+
+
 def test_a_file_instead_of_a_folder(tmp_path):
     path = tiny_bert(tmp_path) / "model.safetensors"
     with pytest.raises(ModelNotFound, match="is a file; give the folder that it is in"):

@@ -64,7 +64,8 @@ def resolve(name: str | os.PathLike[str], *, revision: str | None = None, local_
         ModelNotFound: there is no such model; the message lists where it was looked for.
         WeightsError: an installed package's weights are not those of the model.
     """
-    text = os.fspath(name)
+    if not isinstance(name, str | os.PathLike) or not isinstance(text := os.fspath(name), str):
+        raise ModelNotFound(f"a model's name is a str or a path, but {name!r} is {type(name).__name__}.")
     if text and (folder := _folder(text)) is not None:
         return folder
     if "://" in text:

@@ -217,6 +217,10 @@ def _prompts(config: Mapping[str, Any], path: Path) -> tuple[Mapping[str, str], 
     if not isinstance(given, dict) or not all(isinstance(text, str) for text in given.values() if text is not None):
         raise ConfigError(f"{path}: prompts should map names to texts.")
     prompts = {name: text for name, text in given.items() if text is not None}
+    try:
+        "".join(text for pair in prompts.items() for text in pair).encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"{path}: a prompt or its name holds half of a surrogate pair, which is no letter.") from None
     default = config.get("default_prompt_name")
     if default is not None and (not isinstance(default, str) or default not in prompts):
         raise ConfigError(
