@@ -49,6 +49,12 @@ def test_usage_errors_go_to_stderr(sentvec, arguments):
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
+        (
+            SentvecError("\x1b[2J\x9b1m\x07\udcff\u202e\r and\nmore"),
+            1,
+            "error: \\x1b[2J\\x9b1m\\x07\\udcff\\u202e\\r and\nmore\n",
+        ),
+        (PermissionError(13, "Permission denied", "\x1b]0;"), 1, "error: Permission denied: \\x1b]0;\n"),
         (SentvecError("what is [bold]wrong[/x]"), 1, "error: what is [bold]wrong[/x]\n"),
         (OSError(28, "No space left on device"), 1, "error: No space left on device\n"),
         (PermissionError(13, "Permission denied", "a.txt"), 1, "error: Permission denied: a.txt\n"),
@@ -86,6 +92,61 @@ def test_ctrl_c_stops_quietly():
     assert process.returncode == 130
     assert out == b""
     assert err.decode().strip().lower() in ("", "stopped", "aborted!", "aborted.")
+
+
+ENDLESS = """
+import signal
+from sentvec.cli import encode
+def read_texts(*_):
+    yield "the cat"
+    print("reading", flush=True)
+    signal.pause()
+encode.read_texts = read_texts
+from sentvec.cli.app import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGKILL", -9)])
+def test_signals_leave_no_half_file(tmp_path, name, code):
+    tiny_bert(tmp_path / "model")
+    Path(tmp_path / "out.npy").write_bytes(b"precious")
+    for _ in range(2):  # what nobody can tidy up after is at least not left twice
+        command = [sys.executable, "-c", ENDLESS, "encode", "-", "-m", str(tmp_path / "model"), "-o", "out.npy"]
+        process = subprocess.Popen(
+            command, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        with process:
+            assert process.stdout.readline() == b"reading\n"
+            process.send_signal(getattr(signal, name))
+            _, err = process.communicate(timeout=60)
+        assert process.returncode == code
+        assert b"Traceback" not in err
+    left = {path.name for path in tmp_path.iterdir()} - {"model", "out.npy"}
+    assert len(left) == (1 if name == "SIGKILL" else 0)
+    assert (tmp_path / "out.npy").read_bytes() == b"precious"
+
+
+def test_signals_are_as_before_once_the_command_has_ended(sentvec):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
+    sentvec("--version")
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_log_lines_do_not_steer_the_terminal(tmp_path):
+    tiny_bert(tmp_path / "\x1b[2J")  # no modules.json: a warning with the folder's name
+    done = shell("info", tmp_path / "\x1b[2J")
+    assert done.returncode == 0
+    assert b"WARNING" in done.stderr
+    assert b"\x1b" not in done.stderr + done.stdout
+
+
+def test_a_closed_standard_input(tmp_path):
+    tiny_bert(tmp_path / "model")
+    command = f"{sys.executable} -m sentvec encode -m {tmp_path / 'model'} <&-"
+    done = subprocess.run(command, shell=True, capture_output=True, env=environment(), check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"error: standard input is closed; give a file")
 
 
 def test_a_reader_that_leaves_is_no_error_to_speak_of(tmp_path):

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.builders import TEXTS, add_modules, bert_config, bert_weights, tiny_bert, write_json
-from tests.cli.running import inside, shell
+from tests.cli.running import environment, inside, shell
 
 from sentvec import Embedder
+from sentvec.cli.output import whole
+from sentvec.errors import OutputError
 from sentvec.runtime.shards import read_vectors
 
 LINES = [text for text in TEXTS if text]
@@ -179,6 +184,58 @@ def test_arguments_that_cannot_be(sentvec, arguments, said):
     assert ended.err.startswith("error: ")
     assert said in ended.err
     assert {path.name for path in Path().iterdir()} == {"t.txt", "folder.npy"}
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_the_texts_are_not_replaced_by_their_vectors(sentvec, link):
+    content = json.dumps({"text": "the cat"})
+    write("t.jsonl", content)
+    if link:
+        Path("u.jsonl").hardlink_to("t.jsonl")
+    ended = sentvec("t.jsonl", "-o", "u.jsonl" if link else "./t.jsonl")
+    assert ended.code == 1
+    assert "is the file with the texts, which vectors would replace" in ended.err
+    assert Path("t.jsonl").read_text() == content
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".npy", "猫" * 82 + ".jsonl"])
+def test_the_longest_possible_names(sentvec, name):
+    write("t.txt", "the cat\n")
+    assert sentvec("t.txt", "-o", name).code == 0
+    assert {path.name for path in Path().iterdir()} == {"t.txt", name}
+
+
+@pytest.mark.parametrize("name", ["out.npy", "out.jsonl"])
+def test_a_disk_that_fills_up(model, tmp_path, name):
+    """A limit on the size of files stands in for the disk."""
+    (tmp_path / "t.txt").write_text("the cat\n" * 2000)
+    (tmp_path / name).write_bytes(b"precious")
+    main = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000));"
+        "from sentvec.cli.app import main; main()"
+    )
+    command = [sys.executable, "-c", main, "encode", "t.txt", "-o", name, "-m", str(model), "--device", "cpu"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, env=environment())
+    assert done.returncode == 1
+    assert f"error: {name} cannot be written (File too large)." in done.stderr.decode()
+    assert (tmp_path / name).read_bytes() == b"precious"
+    assert {path.name for path in tmp_path.iterdir()} == {"t.txt", name}
+
+
+def test_two_runs_do_not_write_one_file(tmp_path):
+    with whole(tmp_path / "a.npy") as first:
+        first.write(b"whole")
+        with pytest.raises(OutputError, match=r"a\.npy: another run is writing it"), whole(tmp_path / "a.npy"):
+            pytest.fail("let in")
+    assert (tmp_path / "a.npy").read_bytes() == b"whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
+
+
+def test_csv_limits_are_as_before(sentvec):
+    before = csv.field_size_limit()
+    assert sentvec(write("t.csv", "text\nthe cat\n")).code == 0
+    assert sentvec(write("u.csv", "body\nthe cat\n")).code == 1
+    assert csv.field_size_limit() == before
 
 
 def test_a_missing_file_is_noticed_before_the_model_is_loaded(sentvec, monkeypatch):

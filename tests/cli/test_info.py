@@ -55,6 +55,18 @@ def test_projections_and_prompts(sentvec, tmp_path):
     assert "[bold]" in table
 
 
+def test_prompts_do_not_steer_the_terminal(sentvec, tmp_path):
+    prompts = {"\x1b[2J": "\x9b31m\u202e"}
+    write_json(tiny_bert(tmp_path / "m") / "config_sentence_transformers.json", {"prompts": prompts})
+    ended = sentvec("m")
+    assert "prompts: \\x1b[2J" in ended.out
+    assert "\\x9b31m\\u202e" in ended.out
+    as_json = sentvec("m", "--json").out
+    assert json.loads(as_json)["prompts"] == prompts
+    for out in (ended.out, as_json):
+        assert not {"\x1b", "\x9b", "\u202e"} & set(out)
+
+
 def test_a_table_under_a_name_with_markup(sentvec, tmp_path):
     tiny_roberta(tmp_path / "[bold]m[" / "x]")
     ended = sentvec("[bold]m[/x]")

@@ -56,6 +56,13 @@ def test_markup_is_shown_as_it_is(sentvec, text):
     assert "[red]dog" in ended.out
 
 
+def test_texts_do_not_steer_the_terminal(sentvec, tmp_path):
+    (tmp_path / "t.txt").write_text("\x1b[2Jthe cat\ndog\x07\n")
+    ended = sentvec("-f", "t.txt")
+    assert "\\x1b[2Jthe cat" in ended.out
+    assert not {"\x1b", "\x07"} & set(ended.out)
+
+
 def test_a_file_and_standard_input(sentvec, tmp_path):
     (tmp_path / "t.txt").write_text("the cat\ndog\n")
     assert json.loads(sentvec("-f", "t.txt", "--json").out)["texts"] == ["the cat", "dog"]

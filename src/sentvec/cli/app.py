@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
+from types import FrameType
 from typing import Annotated
 
 import typer
 
 from sentvec import __version__
 from sentvec.cli import encode, index, info, search, similarity
+from sentvec.cli.common import shown
 from sentvec.errors import SentvecError
 
 app = typer.Typer(
@@ -44,7 +50,34 @@ def common(
     """Set up what all commands share: where log lines go."""
     del version
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s: %(message)s", level=logging.WARNING)
-    logging.getLogger("sentvec").setLevel(logging.INFO if verbose else logging.WARNING)
+    log = logging.getLogger("sentvec")
+    log.addFilter(_cleaned)  # again and again it is the same one
+    log.setLevel(logging.INFO if verbose else logging.WARNING)
+
+
+def _cleaned(record: logging.LogRecord) -> bool:
+    record.msg, record.args = shown(record.getMessage()), ()
+    return True
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the command as an exception does, so that half-written files are taken away."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del frame
+        sys.exit(128 + number)
+
+    names = ("SIGTERM", "SIGHUP") if threading.current_thread() is threading.main_thread() else ()
+    known = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    ours = [number for number in known if signal.getsignal(number) is signal.SIG_DFL]  # nohup ignores one on purpose
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def main() -> None:
@@ -53,9 +86,10 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper) and stream.encoding.lower().replace("-", "") != "utf8":
             stream.reconfigure(encoding="utf-8")  # texts hold all kinds of letters, and files are read as UTF-8
     try:
-        app()
+        with _ended_by_signals():
+            app()
     except SentvecError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {shown(str(error))}", err=True)
         sys.exit(1)
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
@@ -65,5 +99,5 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        typer.echo(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), err=True)
+        typer.echo(shown(f"error: {error.strerror or error}: {error.filename or ''}".rstrip(": ")), err=True)
         sys.exit(1)

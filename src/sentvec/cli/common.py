@@ -1,7 +1,9 @@
-"""What several commands share: options, and opening a model."""
+"""What several commands share: options, opening a model, and text that cannot steer a terminal."""
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +15,9 @@ DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A folder, or a repository on the Hugging Face Hub.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+# controls (C0, DEL, C1), marks that turn the direction of text, and halves of characters
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
 Offline = Annotated[bool, typer.Option("--local-files-only", help="Never touch the network.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -22,3 +27,17 @@ def open_model(name: str, device: str = "auto", precision: str = "float32", offl
     from sentvec.runtime.embedder import Embedder
 
     return Embedder.from_pretrained(name, device=device, precision=precision, local_files_only=offline)
+
+
+def shown(text: str) -> str:
+    r"""Return a text with everything escaped that could steer a terminal; names and prompts come from strangers.
+
+    >>> shown("two\nlines, \x1b[2Jand none")
+    'two\nlines, \\x1b[2Jand none'
+    """
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def json_line(content: object) -> str:
+    """Return JSON on one line, in which what could steer a terminal is escaped; it reads back as it was."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(content, ensure_ascii=False))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from itertools import islice, tee
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sentvec.cli.common import DEFAULT_MODEL, Device, Model, Offline, open_model
+from sentvec.cli.output import Output, whole
 from sentvec.cli.rows import Row, read_rows, read_texts
 from sentvec.errors import InvalidInput
 
@@ -61,26 +61,18 @@ def encode(
             f"--resume and --id-field need a folder to write to, but -o is {output}; leave its ending away."
         )
     if output is not None:
-        _check_output(output)
+        _check_output(output, source)
     texts = read_texts(source, field)
     embedder = open_model(model, device, precision, local_files_only)
     options = {"prompt": prompt, "prompt_name": prompt_name, "dim": dim}
     if output is None:
         _write_lines(None, _pairs(embedder, texts, options))
         return
-    partial = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
+    with whole(output) as file:
         if output.suffix == ".npy":
-            count = _write_npy(partial, embedder, texts, options)
+            count = _write_npy(file, embedder, texts, options)
         else:
-            count = _write_lines(partial, _pairs(embedder, texts, options))
-        partial.replace(output)
-    except OSError as error:
-        if str(error.filename) != str(partial):
-            raise
-        raise InvalidInput(f"{output} cannot be written ({error.strerror}).") from None
-    finally:
-        partial.unlink(missing_ok=True)
+            count = _write_lines(file, _pairs(embedder, texts, options))
     typer.echo(f"{count} vectors of {dim or embedder.dim} features: {output}", err=True)
 
 
@@ -92,24 +84,23 @@ def _encode_to(folder: Path, embedder: Embedder, rows: Iterator[Row], **options:
     typer.echo(f"{done.rows} vectors in {done.shards} parts{before}: {folder}", err=True)
 
 
-def _check_output(path: Path) -> None:
+def _check_output(path: Path, source: Path | None) -> None:
     """Refuse, before hours of work, what could not be written after them."""
     if path.suffix not in (".npy", ".jsonl"):
         raise InvalidInput(f"{path}: vectors are written as .npy or .jsonl; the name must end in one of them.")
     if path.is_dir():
         raise InvalidInput(f"{path} is a folder; give the name of a file.")
+    if source is not None and source.exists() and path.exists() and path.samefile(source):
+        raise InvalidInput(f"{path} is the file with the texts, which vectors would replace; give another name.")
     if not path.parent.is_dir():
         raise InvalidInput(f"{path}: there is no folder {path.parent}; make it first.")
 
 
-def _write_npy(path: Path, embedder: Embedder, texts: Iterator[str], options: dict[str, Any]) -> int:
+def _write_npy(file: Output, embedder: Embedder, texts: Iterator[str], options: dict[str, Any]) -> int:
     import numpy as np
 
-    with path.open("wb") as file:
-        vectors = embedder.encode(texts, **options)
-        np.save(file, vectors)
-        file.flush()
-        os.fsync(file.fileno())
+    vectors = embedder.encode(texts, **options)
+    np.save(file, vectors)
     return len(vectors)
 
 
@@ -119,19 +110,14 @@ def _pairs(embedder: Embedder, texts: Iterator[str], options: dict[str, Any]) ->
         yield from zip(window, vectors.tolist(), strict=True)
 
 
-def _write_lines(path: Path | None, pairs: Iterator[tuple[str, list[float]]]) -> int:
+def _write_lines(file: Output | None, pairs: Iterator[tuple[str, list[float]]]) -> int:
     count = 0
-    if path is None:
-        for text, vector in pairs:
+    for text, vector in pairs:
+        if file is None:
             typer.echo(_line(text, vector))
-            count += 1
-        return count
-    with path.open("w", encoding="utf-8") as file:
-        for text, vector in pairs:
-            file.write(_line(text, vector) + "\n")
-            count += 1
-        file.flush()
-        os.fsync(file.fileno())
+        else:
+            file.write(f"{_line(text, vector)}\n".encode())
+        count += 1
     return count
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sentvec.cli.common import DEFAULT_MODEL, Json, Offline, open_model
+from sentvec.cli.common import DEFAULT_MODEL, Json, Offline, json_line, open_model, shown
 
 if TYPE_CHECKING:
     from sentvec.runtime.embedder import Embedder
@@ -18,19 +17,19 @@ def info(model: str = typer.Argument(DEFAULT_MODEL), as_json: Json = False, loca
     embedder = open_model(model, device="cpu", offline=local_files_only)
     facts = _facts(embedder)
     if as_json:
-        typer.echo(json.dumps(facts, ensure_ascii=False))
+        typer.echo(json_line(facts))
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(model), title_justify="left", show_header=False, box=None)
+    table = Table(title=Text(shown(model)), title_justify="left", show_header=False, box=None)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in facts.items():
         for name, part in value.items() if isinstance(value, dict) else [("", value)]:
             label = f"{key}: {name}" if name else key
-            table.add_row(Text(label), Text(f"{part:,}" if isinstance(part, int) else str(part)))
+            table.add_row(Text(shown(label)), Text(f"{part:,}" if isinstance(part, int) else shown(str(part))))
     Console().print(table)
 
 

@@ -36,6 +36,8 @@ def read_rows(source: Path | None, field: str = "text", id_field: str | None = N
     if source is None or str(source) == "-":
         if id_field is not None:
             raise InvalidInput("standard input is one text a line and has no ids; give a .jsonl, .csv or .tsv file.")
+        if sys.stdin is None:  # closed by the shell
+            raise InvalidInput("standard input is closed; give a file, or texts on standard input.")
         if sys.stdin.isatty():
             typer.echo("reading texts from the keyboard, one a line; Ctrl-D ends", err=True)
         return ((None, line) for line in _lines(sys.stdin.buffer, "standard input"))
@@ -63,7 +65,7 @@ def _from_file(source: Path, field: str, id_field: str | None) -> Iterator[Row]:
 
 
 def _lines(file: Iterator[bytes], origin: str) -> Iterator[str]:
-    for number, line in enumerate(file, start=1):
+    for number, line in enumerate(_read(file, origin), start=1):
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
@@ -72,6 +74,13 @@ def _lines(file: Iterator[bytes], origin: str) -> Iterator[str]:
                 "Convert it first, for example with: iconv -t UTF-8"
             ) from None
         yield text.removesuffix("\n").removesuffix("\r")
+
+
+def _read(file: Iterator[bytes], origin: str) -> Iterator[bytes]:
+    try:
+        yield from file
+    except OSError as error:
+        raise InvalidInput(f"{origin} cannot be read ({error.strerror or error}).") from None
 
 
 def _from_json(line: str, field: str, id_field: str | None, origin: str) -> Row:
@@ -104,7 +113,7 @@ def _from_table(lines: Iterator[str], field: str, id_field: str | None, source: 
     # a quoted field may span lines, so the reader needs the line ends back
     with_ends = (f"{line}\n" for line in lines)
     rows = csv.DictReader(with_ends, delimiter="\t" if source.suffix.lower() == ".tsv" else ",", strict=True)
-    csv.field_size_limit(1 << 30)  # the module's own limit, 128 KiB, is less than a long document
+    before = csv.field_size_limit(1 << 30)  # the module's own limit, 128 KiB, is less than a long document
     try:
         for wanted, option in ((field, "--field"), (id_field, "--id-field")):
             if wanted is not None and wanted not in (rows.fieldnames or ()):
@@ -118,3 +127,5 @@ def _from_table(lines: Iterator[str], field: str, id_field: str | None, source: 
             yield name, row[field]
     except csv.Error as error:
         raise InvalidInput(f"{source}, line {rows.reader.line_num}: {error}.") from None
+    finally:
+        csv.field_size_limit(before)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sentvec.cli.common import DEFAULT_MODEL, Device, Json, Model, Offline, open_model
+from sentvec.cli.common import DEFAULT_MODEL, Device, Json, Model, Offline, json_line, open_model, shown
 from sentvec.cli.rows import read_texts
 from sentvec.errors import InvalidInput
 
@@ -34,7 +33,7 @@ def similarity(
     scores = embedder.similarity(vectors, vectors).tolist()
     if as_json:
         found = {"texts": given, "similarity": scores, "kind": embedder.recipe.similarity}
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json_line(found))
         return
     _print_table(given, scores, embedder.recipe.similarity)
 
@@ -50,5 +49,5 @@ def _print_table(texts: list[str], scores: list[list[float]], kind: str) -> None
     for number in range(1, len(texts) + 1):
         table.add_column(str(number), justify="right", no_wrap=True)
     for number, (text, row) in enumerate(zip(texts, scores, strict=True), start=1):
-        table.add_row(str(number), Text(text), *(f"{score:.4f}" for score in row))
+        table.add_row(str(number), Text(shown(text)), *(f"{score:.4f}" for score in row))
     Console().print(table)
