@@ -239,3 +239,10 @@ def test_cased_vocabulary_reaches_the_model(tmp_path):
     write_vocab(tmp_path, do_lower_case=False)
     tokenizer = load(tmp_path).tokenizer
     assert tokenizer.tokens(tokenizer.encode(["The the"])[0].ids) == ["[CLS]", "[UNK]", "the", "[SEP]"]
+
+
+@pytest.mark.parametrize("prompts", [{"query": "\ud800"}, {"\udcff": "query: "}])
+def test_prompts_that_are_no_text(tmp_path, prompts):
+    write_json(tiny_bert(tmp_path) / "config_sentence_transformers.json", {"prompts": prompts})
+    with pytest.raises(ConfigError, match="a prompt or its name holds half of a surrogate pair"):
+        load(tmp_path)

@@ -394,10 +394,3 @@ def test_a_dense_in_half_precision(tmp_path):
     write_weights(folder / "2_Dense", halves)
     (step,) = load(folder).recipe.steps
     assert step.linear.weight.dtype == torch.float32
-
-
-@pytest.mark.parametrize("prompts", [{"query": "\ud800"}, {"\udcff": "query: "}])
-def test_prompts_that_are_no_text(tmp_path, prompts):
-    write_json(tiny_bert(tmp_path) / "config_sentence_transformers.json", {"prompts": prompts})
-    with pytest.raises(ConfigError, match="a prompt or its name holds half of a surrogate pair"):
-        load(tmp_path)
