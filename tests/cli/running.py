@@ -55,4 +55,6 @@ def shell(
 
 def environment(more: dict[str, str] | None = None) -> dict[str, str]:
     """Return a bare environment in which sentvec can be imported and the network is off."""
-    return {"PYTHONPATH": ":".join(sys.path), "HF_HUB_OFFLINE": "1", "COLUMNS": "120"} | (more or {})
+    fixed = {"PYTHONPATH": ":".join(sys.path), "HF_HUB_OFFLINE": "1", "COLUMNS": "120"}
+    # a process that may write no more than a few bytes, or is killed, would leave half a file of byte code
+    return fixed | {"PYTHONDONTWRITEBYTECODE": "1"} | (more or {})

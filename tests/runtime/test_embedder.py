@@ -65,6 +65,16 @@ def test_a_generator_is_read_two_windows_ahead_at_most(minilm, monkeypatch):
     assert max(seen) == 20
 
 
+def test_a_stream_gives_windows_in_order(minilm, monkeypatch):
+    monkeypatch.setattr(engine, "WINDOW", 7)
+    parts = list(minilm.encode_stream(iter(TEXTS), dim=64))
+    assert [len(part) for part in parts] == [7, 7, 7, 7, 7, 5]
+    np.testing.assert_allclose(np.concatenate(parts), minilm.encode(TEXTS, dim=64), atol=1e-6)
+    assert list(minilm.encode_stream([])) == []
+    with pytest.raises(InvalidInput, match="dim is 0"):  # at once, not at the first window
+        minilm.encode_stream(TEXTS, dim=0)
+
+
 def test_equal_texts_are_encoded_once(minilm, monkeypatch):
     texts = ["twice", "once", "twice", ("a", "pair"), ["a", "pair"]]
     tokens = []

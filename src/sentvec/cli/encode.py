@@ -18,8 +18,6 @@ from sentvec.errors import InvalidInput
 if TYPE_CHECKING:
     from sentvec.runtime.embedder import Embedder
 
-_AT_ONCE = 8192  # texts held in memory
-
 
 def encode(
     source: Annotated[Path | None, typer.Argument(help="A text, .jsonl, .csv or .tsv file; - or none: stdin.")] = None,
@@ -105,9 +103,9 @@ def _write_npy(file: Output, embedder: Embedder, texts: Iterator[str], options: 
 
 
 def _pairs(embedder: Embedder, texts: Iterator[str], options: dict[str, Any]) -> Iterator[tuple[str, list[float]]]:
-    while window := list(islice(texts, _AT_ONCE)):
-        vectors = embedder.encode(window, **options)
-        yield from zip(window, vectors.tolist(), strict=True)
+    kept, encoded = tee(texts)  # no more is held than the encoder reads ahead
+    for vectors in embedder.encode_stream(encoded, **options):
+        yield from zip(islice(kept, len(vectors)), vectors.tolist(), strict=True)
 
 
 def _write_lines(file: Output | None, pairs: Iterator[tuple[str, list[float]]]) -> int:

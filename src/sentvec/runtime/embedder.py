@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -197,13 +197,9 @@ class Embedder:
             InvalidInput: something is not a text, or an argument's value is not possible.
             NonFiniteOutput: a vector holds NaN or infinity.
         """
-        width, windows = self._stream(
-            iterable(texts), prompt=prompt, prompt_name=prompt_name, dim=dim, normalize=normalize, progress=progress
-        )
-        found = list(windows)
-        if isinstance(texts, str):
-            return cast(Array, found[0][0])
-        return np.concatenate(found) if found else np.empty((0, width), np.float32)
+        options: dict[str, Any] = {"prompt": prompt, "prompt_name": prompt_name, "dim": dim, "normalize": normalize}
+        found = [_rows(self._kept(dim) or self._full_dim, 0), *self.encode_stream(texts, **options, progress=progress)]
+        return cast(Array, found[1][0]) if isinstance(texts, str) else np.concatenate(found)
 
     def encode_to(
         self,
@@ -249,14 +245,14 @@ class Embedder:
         return encode_rows(
             Path(folder),
             rows,
-            lambda stream: self._stream(stream, **options)[1],
+            lambda stream: self.encode_stream(stream, **options),
             key=key,
             file_format=file_format,
             shard_rows=shard_rows,
             resume=resume,
         )
 
-    def _stream(
+    def encode_stream(
         self,
         texts: Iterable[Text],
         *,
@@ -265,25 +261,20 @@ class Embedder:
         dim: int | None = None,
         normalize: bool | None = None,
         progress: bool | None = None,
-    ) -> tuple[int, Iterator[Array]]:
-        """Return the vectors' width, and the vectors of one window of texts after the other."""
+    ) -> Iterator[Array]:
+        """Encode a stream of texts as it is read: `encode` for inputs that do not fit in memory.
+
+        Yields:
+            float32 (rows, dim): the vectors of the next window of texts, in order.
+
+        Raises:
+            InvalidInput, NonFiniteOutput: as for `encode`.
+        """
         prefix = prompt_of(self.recipe, prompt, prompt_name)
         finish = Finish(prompt_tokens=self._engine.uncounted(prefix), dim=self._kept(dim), unit=normalize)
         width = finish.dim or self._full_dim
-
-        def place(out: Array, rows: Rows, batch: PackedBatch, values: Array) -> None:
-            del batch
-            out[rows.places] = values[rows.of]
-
-        windows = self._engine.run(
-            texts,
-            lambda batch: vectors(self.encoder, self.recipe, batch, finish),
-            lambda n: np.empty((n, width), np.float32),
-            place,
-            prefix=prefix,
-            progress=progress,
-        )
-        return width, windows
+        forward = partial(vectors, self.encoder, self.recipe, finish=finish)
+        return self._engine.run(iterable(texts), forward, partial(_rows, width), _put, prefix=prefix, progress=progress)
 
     def encode_query(self, texts: str | Iterable[Text], **options: Any) -> Array:
         """Encode questions with the checkpoint's "query" prompt, where it has one; options as for `encode`."""
@@ -394,3 +385,12 @@ class Embedder:
         if dim is None:
             return self.dim if self.recipe.dim is not None else None
         return possible_dim(dim, self._full_dim)
+
+
+def _rows(width: int, count: int) -> Array:
+    return np.empty((count, width), np.float32)
+
+
+def _put(out: Array, rows: Rows, batch: PackedBatch, values: Array) -> None:
+    del batch
+    out[rows.places] = values[rows.of]
