@@ -52,7 +52,6 @@ CONTENDERS: dict[str, tuple[str, Callable[[str], Encode]]] = {
     "sentence-transformers bfloat16": ("sentence_transformers", sentence_transformers_in("bfloat16")),
     "sentvec float32": ("sentvec", sentvec_in("float32")),
     "sentvec bfloat16": ("sentvec", sentvec_in("bfloat16")),
-    "sentvec int8": ("sentvec", sentvec_in("int8")),
 }
 
 
