@@ -161,7 +161,7 @@ def test_what_cannot_be_read_is_counted_and_named(docs, collection, monkeypatch)
     assert reasons["broken.txt"] == "cannot be read: No such file or directory"
     assert reasons["pipe.txt"] == "not a regular file"
     assert report.bad_records == (
-        (str(docs / "some.jsonl"), 2, "not a JSON object with text: its field 'text' is a int, not text"),
+        (str(docs / "some.jsonl"), 2, "not a JSON object with text: its field 'text' is a number, not text"),
     )
     assert report.ignored == (str(docs / "image.png"),)
     assert (report.files, report.changed_files) == (9, 3)

@@ -117,6 +117,17 @@ def test_paths_that_are_none(collection, paths):
         collection.add_files(paths)
 
 
+def test_the_question_of_a_faq_finds_its_row_and_the_log_says_from_what(docs, collection, caplog):
+    filler = "Please see the handbook on the shelf in the office for all that there is to know."
+    rows = [f"{n},How can I renew my {what}?,{filler},n" for n, what in enumerate(["badge", "card", "lease"])]
+    write(docs / "faq.csv", "\n".join(["id,question,answer,notes", *rows]))
+    with caplog.at_level("INFO", logger="sentvec"):
+        collection.add_files(docs / "faq.csv")
+    assert caplog.messages == [f"{docs / 'faq.csv'}: text from question, answer, notes"]
+    best = collection.search("How can I renew my card?", k=1)[0]
+    assert (best.line, best.metadata["notes"]) == (3, "n")
+
+
 # Metadata --------------------------------------------------------------------------------------------
 
 

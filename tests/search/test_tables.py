@@ -37,9 +37,52 @@ def test_a_title_stands_above_its_text():
     ]
 
 
-def test_without_a_known_name_the_longest_column_is_the_text():
-    body = "".join(f"a{n},This is a rather long remark number {n}.\n" for n in range(3))
-    assert seen(read_csv("key,remark\n" + body))[0] == (2, "This is a rather long remark number 0.", {"key": "a0"})
+def test_without_a_known_name_all_cells_but_ids_are_the_text():
+    reading = read_csv("id,question,answer,notes\n7,Where is it?,In the long hall behind the door.,\n8,Who?,Bob,old\n")
+    assert seen(reading) == [
+        (
+            *(2, "question: Where is it?\nanswer: In the long hall behind the door."),
+            {"id": "7", "question": "Where is it?", "answer": "In the long hall behind the door."},
+        ),
+        (
+            *(3, "question: Who?\nanswer: Bob\nnotes: old"),
+            {"id": "8", "question": "Who?", "answer": "Bob", "notes": "old"},
+        ),
+    ]
+    assert reading.chosen == ("question", "answer", "notes")
+
+
+def test_a_table_of_expenses_keeps_date_and_amount():
+    reading = read_csv("date,what,amount\n2024-03-01,dentist,120.50\n2024-03-02,train to Basel,33\n")
+    assert reading.records[0].text == "date: 2024-03-01\nwhat: dentist\namount: 120.50"
+
+
+def test_a_known_text_stands_between_its_question_and_its_answer():
+    reading = read_csv("answer,place,text,Question\nYes.,Rome,Cats sleep.,Do they?\n")
+    assert seen(reading) == [
+        (2, "Do they?\nCats sleep.\nYes.", {"answer": "Yes.", "place": "Rome", "Question": "Do they?"})
+    ]
+    assert reading.chosen == ()
+
+
+def test_a_table_of_ids_alone_is_read_all_the_same():
+    assert [text for _, text, _ in seen(read_csv("id,url\n1,example.org\n"))] == ["id: 1\nurl: example.org"]
+
+
+def test_a_field_of_text_is_found_in_json_as_in_tables():
+    lines = [
+        {"question": "Who?", "answer": "Bob", "n": 3, "user_id": 9, "ok": True},
+        {"question": "Who?", "text": "Cats.", "answers": ["x"]},
+        {"name": "Ann", "tags": ["a", "b"], "deep": {"x": "y"}},
+    ]
+    reading = read_jsonl("\n".join(map(json.dumps, lines)))
+    assert [text for _, text, _ in seen(reading)] == [
+        "question: Who?\nanswer: Bob\nn: 3",
+        "Who?\nCats.",
+        "name: Ann\ntags: a, b",
+    ]
+    assert reading.chosen == ("question", "answer", "n", "name", "tags")
+    assert dict(reading.records[0].metadata) == lines[0]
 
 
 def test_columns_alike_are_joined():
@@ -50,8 +93,8 @@ def test_columns_alike_are_joined():
 
 def test_without_a_header_no_row_is_lost():
     assert [text for _, text, _ in seen(read_csv("Cats sleep all the day long.,3\nDogs bark at the moon.,5\n"))] == [
-        "Cats sleep all the day long.",
-        "Dogs bark at the moon.",
+        "Cats sleep all the day long., 3",
+        "Dogs bark at the moon., 5",
     ]
     assert [line for line, _, _ in seen(read_csv("Cats sleep\nDogs bark\n"))] == [1, 2]
     assert [text for _, text, _ in seen(read_csv("Bob,Rome\nAnn,Oslo\n"))] == ["Bob, Rome", "Ann, Oslo"]
@@ -133,10 +176,10 @@ def test_jsonl_objects_strings_and_titles():
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("{", "not a JSON"),
+        ("{", "at character 2"),
         ("[1]", "it is a list"),
-        ("3", "it is a int"),
-        ('{"text": 5}', "field 'text' is a int"),
+        ("3", "it is a number"),
+        ('{"text": 5}', "field 'text' is a number"),
         ('{"text": ""}', "no text"),
         ('{"text": null}', "no text"),
         ("{}", "no text"),

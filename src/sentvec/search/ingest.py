@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import stat
 import time
@@ -21,10 +22,13 @@ from sentvec.search.types import FileState, IndexReport, Row, TextEncoder, text_
 from sentvec.search.walk import Found, shown
 from sentvec.text.chunking import passages
 
+_log = logging.getLogger("sentvec")
+
 GROUP = 512  # passages of small files that are encoded, and committed, together
 RECENT_NS = 2_000_000_000  # a file written this shortly before it was read may have changed since, unseen
 NAMED_BAD_RECORDS = 100  # of one file; the rest are counted in the last one's reason
 FILE_LIMIT = 1 << 30  # bytes; a file is read whole, and its tokens take several times its size in memory
+_CHOSEN = 10  # columns of a table that are named
 _GROWTH = 1 << 20  # bytes by which a file may grow between being looked at and being read
 _LATEST_NS = (1 << 63) - 1  # in the year 2262: SQLite's largest number; its opposite is in 1677
 
@@ -107,6 +111,9 @@ def _prepare(path: str, store: Store, model: TextEncoder, limit: int) -> _Prepar
         if before is not None and before.sha256 == sha256:
             return _Prepared(state)
         reading = read(path, data)
+        if reading.chosen:
+            more = ", …" * (len(reading.chosen) > _CHOSEN)
+            _log.info("%s: text from %s%s", path, ", ".join(reading.chosen[:_CHOSEN]), more)
         fields = [bounded(record.metadata) for record in reading.records]
         rows = tuple(_rows(path, zip(reading.records, (text for text, _ in fields), strict=True), model, limit))
     except OSError as error:

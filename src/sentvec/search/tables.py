@@ -15,18 +15,21 @@ from typing import Any, NoReturn
 
 from sentvec.search.checks import json_text
 
-# Names by which a column of text goes, the best first; and those of what stands above a text.
+# Names by which a column of text goes, the best first; those of what stands above it, and below it.
 TEXT = (
-    *("text", "content", "contents", "body", "passage", "document", "sentence", "abstract", "paragraph"),
-    *("review", "comment", "message", "description", "正文", "内容", "文本", "句子"),
+    *("text", "content", "contents", "body", "passage", "document", "sentence", "abstract", "paragraph", "message"),
+    *("正文", "内容", "文本", "句子"),
 )
-TITLE = ("title", "headline", "标题")
+ABOVE = ("title", "headline", "subject", "question", "query", "标题", "问题")
+BELOW = ("answer", "summary", "description", "comment", "review", "答案", "回答", "摘要")
+# What names a row and says nothing of it: of no use to a model.
+IDS = frozenset({"id", "_id", "uuid", "guid", "url", "uri", "link", "href"})
 # Names that also mark a first row as a header, though the column is not the text by itself.
 _OTHER = (
-    *("id", "_id", "question", "answer", "query", "label", "score", "name", "url", "date", "author", "genre"),
-    *("sentence1", "sentence2", "premise", "hypothesis", "summary", "source", "subject", "split", "category"),
+    *("label", "score", "name", "date", "author", "genre", "sentence1", "sentence2", "premise", "hypothesis"),
+    *("source", "split", "category", "amount", "notes"),
 )
-_KNOWN = frozenset(TEXT + TITLE + _OTHER)
+_KNOWN = IDS.union(TEXT, ABOVE, BELOW, _OTHER)
 
 _NAME = re.compile(r"[^\W\d][\w .\-/()#%]{0,39}")
 _SAMPLE_ROWS = 200
@@ -53,10 +56,17 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The records of a file, and (line, reason) of each row that could not be used."""
+    """What a file holds.
+
+    Attributes:
+        records: its texts.
+        bad: (line, reason) of each row that could not be used.
+        chosen: names of the columns that the texts were put together from, where none is known to be the text.
+    """
 
     records: tuple[Record, ...]
     bad: tuple[tuple[int, str], ...] = ()
+    chosen: tuple[str, ...] = ()
 
 
 def read_csv(text: str) -> Reading:
@@ -75,43 +85,63 @@ def read_jsonl(text: str) -> Reading:
     """Read one JSON object (or one string) a line; lines that are neither are named, not fatal."""
     records: list[Record] = []
     bad: list[tuple[int, str]] = []
+    chosen: dict[str, None] = {}
     # Not splitlines(): JSON strings may hold U+2028 and other ends of line as they are.
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            record = _from_object(json.loads(line, parse_constant=_no_constant), number)
+            record, names = _from_object(json.loads(line, parse_constant=_no_constant), number)
         except RecursionError:
             bad.append((number, "nested too deeply"))
+        except json.JSONDecodeError as error:
+            bad.append((number, f"not a JSON object with text: {error.msg} at character {error.pos + 1}"))
         except ValueError as error:
             bad.append((number, f"not a JSON object with text: {error}"))
         else:
             records.append(record)
-    return Reading(tuple(records), tuple(bad))
+            chosen.update(dict.fromkeys(names))
+    return Reading(tuple(records), tuple(bad), tuple(chosen))
 
 
-def _from_object(value: Any, line: int) -> Record:
+def _from_object(value: Any, line: int) -> tuple[Record, Sequence[str]]:
+    """Return an object's record, and the fields that its text is of where none is known to be the text."""
     if isinstance(value, str):
         value = {"text": value}
     if not isinstance(value, dict):
-        raise ValueError(f"it is a {type(value).__name__}")
+        raise ValueError(f"it is {_kind(value)}")
     # What cannot be stored is a ValueError here: numbers beyond float64, halves of characters, deep nesting.
     json_text(value)
     fields = {name: part for name, part in value.items() if part is not None}
+    cells = {name: cell for name, part in fields.items() if (cell := _cell(part))}
     names = {name.lower(): name for name in reversed(list(fields))}
     key = next((names[name] for name in TEXT if name in names), None)
-    title = next((names[name] for name in TITLE if name in names), None)
-    if key is None and title is None:
-        parts = {name: part for name, part in fields.items() if isinstance(part, str | int | float)}
-        text = _joined({name: str(part) for name, part in parts.items() if not isinstance(part, bool)})
-    else:
-        for name in (key, title):
-            if name is not None and not isinstance(fields[name], str):
-                raise ValueError(f"its field {name!r} is a {type(fields[name]).__name__}, not text")
-        text = _titled(fields[title] if title else "", fields[key] if key else "")
-    if not text.strip():
+    if key is not None and not isinstance(fields[key], str):
+        raise ValueError(f"its field {key!r} is {_kind(fields[key])}, not text")
+    text, chosen = _text(cells, key)
+    if not text:
         raise ValueError("it holds no text")
-    return Record(text, line, metadata={name: part for name, part in fields.items() if name != key})
+    return Record(text, line, metadata={name: part for name, part in fields.items() if name != key}), chosen
+
+
+def _kind(value: Any) -> str:
+    """Say what a value is in the words of JSON.
+
+    >>> _kind(3), _kind([]), _kind(None)
+    ('a number', 'a list', 'null')
+    """
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, list) else "an object" if isinstance(value, dict) else "a number"
+
+
+def _cell(value: Any) -> str:
+    """Return a value of JSON as a cell: texts, numbers and lists of them; nothing of others."""
+    if isinstance(value, list):
+        return ", ".join(filter(None, map(_cell, value))) if not any(isinstance(v, list) for v in value) else ""
+    return str(value).strip() if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -129,21 +159,35 @@ def _from_rows(rows: list[tuple[int, list[str]]]) -> Reading:
     names = [name.strip() for name in header or []]
     names += [f"column {n}" for n in range(len(names) + 1, width + 1)]
     lower = [name.lower() for name in names]
-    key = next((lower.index(name) for name in TEXT if name in lower), None)
-    title = next((lower.index(name) for name in TITLE if name in lower), None)
-    if key is None and title is None:
-        key = _longest([row for _, row in body[:_SAMPLE_ROWS]], width)
-    records = []
+    key = next((names[lower.index(name)] for name in TEXT if name in lower), None)
+    records, chosen = [], dict[str, None]()
     for line, row in body:
-        cells = {name: cell for name, cell in zip(names, row, strict=False) if cell.strip()}
-        if key is None and title is None:
-            text = _joined(cells) if header else ", ".join(cells.values())
+        cells = {name: cell.strip() for name, cell in zip(names, row, strict=False) if cell.strip()}
+        if header:
+            text, used = _text(cells, key)
         else:
-            text = _titled(_cell(row, title), _cell(row, key))
-        other = {name: cell for name, cell in cells.items() if key is None or name != names[key]}
-        if text.strip():
-            records.append(Record(text, line, metadata=other))
-    return Reading(tuple(records))
+            text, used = ", ".join(cells.values()), ()
+        if text:
+            records.append(Record(text, line, metadata={n: cell for n, cell in cells.items() if n != key}))
+            chosen.update(dict.fromkeys(used))
+    return Reading(tuple(records), chosen=tuple(chosen))
+
+
+def _text(cells: Mapping[str, str], key: str | None) -> tuple[str, Sequence[str]]:
+    """Put the text of a row together.
+
+    With a column known to be the text: that, below titles and questions, and above answers and summaries.
+    Without: all cells but ids, each with its name, and these names.
+    """
+    if key is None:
+        told = {n: cell for n, cell in cells.items() if n.lower() not in IDS and not n.lower().endswith("_id")}
+        told = told or dict(cells)
+        return "\n".join(f"{name}: {cell}" for name, cell in told.items()), tuple(told)
+    text = cells.get(key, "")
+    lower = {name.lower(): cell for name, cell in cells.items() if name != key}
+    above = [lower[name] for name in ABOVE if name in lower and not text.startswith(lower[name])]
+    below = [lower[name] for name in BELOW if name in lower]
+    return "\n".join(part for part in (*above, text, *below) if part), ()
 
 
 def _header(rows: Sequence[Sequence[str]]) -> Sequence[str] | None:
@@ -159,15 +203,6 @@ def _header(rows: Sequence[Sequence[str]]) -> Sequence[str] | None:
         if below and (all(map(_is_number, below)) or sum(map(len, below)) > 3 * len(name) * len(below)):
             return rows[0]
     return None
-
-
-def _longest(rows: Sequence[Sequence[str]], width: int) -> int | None:
-    """Return the column that is clearly the text: at least twice as long as any other."""
-    if width == 1:
-        return 0
-    sums = [sum(len(row[n]) for row in rows if len(row) > n) for n in range(width)]
-    first, second = sorted(sums, reverse=True)[:2]
-    return sums.index(first) if first >= 2 * second and first >= 20 * len(rows) else None
 
 
 def _rows(text: str, mark: str, share: float) -> list[tuple[int, list[str]]]:
@@ -234,16 +269,3 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _cell(row: Sequence[str], n: int | None) -> str:
-    return row[n].strip() if n is not None and n < len(row) else ""
-
-
-def _titled(title: str, text: str) -> str:
-    title, text = title.strip(), text.strip()
-    return text if not title or text.startswith(title) else f"{title}\n{text}".strip()
-
-
-def _joined(cells: Mapping[str, str]) -> str:
-    return "\n".join(f"{name}: {cell.strip()}" for name, cell in cells.items() if cell.strip())
