@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,26 +48,39 @@ def _bar(label: str, total: int | None, after: float) -> Iterator[Advance]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     rate = TextColumn("{task.fields[rate]}")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    left = (TimeRemainingColumn(), TextColumn("left"))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, *left)
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     task = bar.add_task(label, total=total, rate="")
     begun = time.monotonic()
     done = read = 0
-    started = False
+    started = ended = False
+    guard = threading.Lock()
+
+    def start() -> None:
+        nonlocal started
+        with guard:
+            if not ended:
+                bar.start()
+                started = True
 
     def advance(steps: int, tokens: int = 0) -> None:
-        nonlocal started, done, read
+        nonlocal done, read
         done, read = done + steps, read + tokens
-        if not started and time.monotonic() - begun >= after:
-            bar.start()
-            started = True
         bar.update(task, advance=steps, rate=_rate(done, read, time.monotonic() - begun))
 
+    # By a timer, not by the first step: that one alone may take long, and nothing would show that work goes on.
+    timer = threading.Timer(after, start)
+    timer.daemon = True
+    timer.start()
     try:
         yield advance
     finally:
-        if started:
-            bar.stop()
+        timer.cancel()
+        with guard:
+            ended = True
+            if started:
+                bar.stop()
 
 
 def _logged(label: str, total: int | None, every: float, level: int) -> Advance:

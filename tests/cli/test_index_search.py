@@ -82,12 +82,54 @@ def test_index_again_and_prune(sentvec, docs):
     assert "0 passages added, 2 removed" in out
 
 
+def test_what_is_gone_is_told_with_the_way_to_remove_it(sentvec, docs):
+    sentvec("index", "docs")
+    (docs / "pets.md").unlink()
+    code, _, err = sentvec("index", "docs")
+    assert code == 0
+    assert "gone, and still in the collection: 1 (docs/pets.md); remove it with --prune" in err
+    (docs / "rows.jsonl").unlink()
+    (docs / "bin.txt").unlink()
+    code, _, err = sentvec("index", "docs")
+    assert code == 1
+    assert "gone, and still in the collection: 2 (" in err
+    code, out, err = sentvec("index", "docs", "--prune")
+    assert (code, "2 gone and removed" in out, "error" in err) == (0, True, False)
+
+
+def test_nothing_new_is_one_line(sentvec, docs):
+    (docs / "bin.txt").unlink()
+    sentvec("index", "docs")
+    assert sentvec("index", "docs") == (0, "sentvec.sv is up to date: 2 files, 3 passages\n", "")
+
+
+def test_an_empty_folder_is_named_and_makes_no_collection(sentvec, docs, loaded, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, out, err = sentvec("index", "empty")
+    assert (code, out, loaded) == (1, "", [])
+    assert "nothing to index in empty: files read in folders are .txt .md .rst .csv .tsv .jsonl" in err
+    assert not (tmp_path / "sentvec.sv").exists()
+
+
 def test_index_as_json(sentvec, docs):
     code, out, _ = sentvec("index", "docs", "--json")
     report = json.loads(out)
     assert code == 0
     assert (report["files"], report["added"], report["passages"]) == (3, 3, 3)
     assert report["skipped"][0][0] == str(docs / "bin.txt")
+
+
+def test_stopped_by_the_user_it_says_what_is_kept_and_how_to_go_on(sentvec, docs, monkeypatch):
+    def stop(self, texts, *, progress=None):
+        if any("Fish" in text for text in texts):
+            raise KeyboardInterrupt
+        return self._encode(texts)
+
+    monkeypatch.setattr(fakes.FakeModel, "encode_document", stop)
+    monkeypatch.setattr("sentvec.search.ingest.GROUP", 1)
+    code, out, err = sentvec("index", "docs")
+    assert (code, out) == (130, "")
+    assert err == "stopped; 1 file is in the collection; run the same command again to go on\n"
 
 
 def test_nothing_that_can_be_read_is_exit_code_1(sentvec, docs):

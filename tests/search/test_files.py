@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -122,6 +123,38 @@ def test_prune_removes_what_is_gone_from_the_given_folders_only(docs, collection
     report = collection.add_files([docs], prune=True)
     assert (report.removed_files, report.removed) == (1, 2)
     assert {row[0] for row in stored(collection)} == {"rows.csv", "kept.txt"}
+
+
+def test_what_is_gone_is_told_until_it_is_pruned(docs, collection):
+    collection.add_files([docs])
+    (docs / "pets.md").rename(docs / "animals.md")
+    assert collection.add_files([docs / "rows.csv"]).gone == ()
+    assert collection.add_files([docs]).gone == (str(docs / "pets.md"),)
+    assert collection.add_files([docs], prune=True).gone == ()
+    assert collection.add_files([docs]).gone == ()
+
+
+@pytest.mark.parametrize("name", ["", "pets.md"])
+def test_a_path_that_is_gone_is_pruned_only_if_it_was_known(docs, collection, name):
+    collection.add_files([docs])
+    shutil.rmtree(docs)
+    with pytest.raises(InvalidInput, match="remove it with --prune"):
+        collection.add_files([docs / name])
+    with pytest.raises(InvalidInput, match="check the path"):
+        collection.add_files([docs / name, docs / "other"], prune=True)
+    assert collection.add_files([docs / name], prune=True).removed_files == (1 if name else 2)
+    with pytest.raises(InvalidInput, match="check the path"):
+        collection.add_files([docs / name], prune=True)
+
+
+def test_what_builds_leave_behind_is_passed_over(docs, collection):
+    for name in ("a.egg-info", "b.dist-info", "site-packages", "build", "inner/build"):
+        (docs / name).mkdir(parents=True)
+        write(docs / name / "a.txt", "Litter.")
+    write(docs / "pyproject.toml", "")
+    assert collection.add_files([docs]).files == 3  # in a folder that is no project, `build` is a name like others
+    assert collection.files()[0] == str(docs / "inner/build/a.txt")
+    assert collection.add_files([docs / "build"]).files == 1
 
 
 def test_prune_keeps_what_could_not_be_listed(docs, collection, monkeypatch):

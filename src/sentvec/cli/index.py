@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,7 +33,7 @@ def index(
     paths: Annotated[list[Path], typer.Argument(help="Files and folders: .txt .md .rst .csv .tsv .jsonl")],
     collection: Collected = DEFAULT_COLLECTION,
     model: OwnModel = None,
-    prune: Annotated[bool, typer.Option("--prune", help="Remove files that are gone from the folders.")] = False,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove what is gone from the given paths.")] = False,
     device: Device = "auto",
     local_files_only: Offline = False,
     as_json: Json = False,
@@ -43,38 +44,60 @@ def index(
     read are skipped and named; if that is all of them, the exit code is 1.
     """
     from sentvec.search.collection import Collection
-    from sentvec.search.walk import find
+    from sentvec.search.types import IndexReport
+    from sentvec.search.walk import belongs, find
 
     begun = time.monotonic()
-    find(paths, leave_out=collection.absolute())  # a mistyped path should not cost the loading of a model
-    name = model or collection_model(collection) or DEFAULT_MODEL
-    with Collection.open(collection, open_model(name, device, offline=local_files_only)) as opened:
-        report = opened.add_files(paths, prune=prune, progress=None)
-        passages = len(opened)
+    own, held = _known(collection)
+    found = find(paths, collection.absolute(), held, prune=prune)  # a mistyped path should not cost loading a model
+    nothing = not found.files and not any(belongs(file, folder) for file in held for folder in found.folders)
+    report, passages = IndexReport(skipped=found.unreadable, ignored=found.ignored), 0
+    if not nothing:
+        encoder = open_model(model or own or DEFAULT_MODEL, device, offline=local_files_only)
+        with Collection.open(collection, encoder) as opened:
+            try:
+                report = opened.add_files(paths, prune=prune, progress=None)
+            except KeyboardInterrupt:
+                files = opened.stats().files
+                are = "is" if files == 1 else "are"
+                told = f"stopped; {_many(files, 'file')} {are} in the collection; run the same command again to go on"
+                typer.echo(told, err=True)
+                raise typer.Exit(130) from None
+            passages = len(opened)
     seconds = time.monotonic() - begun
     if as_json:
         typer.echo(one_json_line(report, passages=passages, seconds=seconds))
-    else:
+    elif not nothing:
         typer.echo(_summary(report, passages, collection, seconds))
     _name_skipped(report)
-    if report.files == 0:
-        typer.echo("error: there is nothing to index: none of the files is of a type that sentvec reads", err=True)
+    if report.gone:
+        them = "it" if len(report.gone) == 1 else "them"
+        typer.echo(f"gone, and still in the collection: {_named(report.gone)}; remove {them} with --prune", err=True)
+    if report.files == 0 and report.removed_files == 0:
+        from sentvec.search.readers import READERS
+
+        where = ", ".join(shown_path(str(path.absolute())) for path in paths)
+        typer.echo(
+            f"error: there is nothing to index in {where}: files read in folders are {' '.join(READERS)}; "
+            "others, as text, where they are named directly",
+            err=True,
+        )
         raise typer.Exit(1)
-    if report.changed_files + report.unchanged_files == 0:
+    if report.files and report.changed_files + report.unchanged_files == 0:
         typer.echo("error: every file was skipped", err=True)
         raise typer.Exit(1)
 
 
-def collection_model(collection: Path) -> str | None:
-    """Return the name of the model that a collection was made with, or None where there is no collection."""
+def _known(collection: Path) -> tuple[str | None, list[str]]:
+    """Return the model that a collection was made with, and its files; None and none where there is no collection."""
     from sentvec.errors import CollectionNotFound
     from sentvec.search.collection import Collection
 
     try:
         with Collection.open(collection) as opened:
-            return opened.model_name
+            return opened.model_name, opened.files()
     except CollectionNotFound:
-        return None
+        return None, []
 
 
 def shown_path(path: str) -> str:
@@ -95,16 +118,26 @@ def one_json_line(what: IndexReport | Hit, **more: object) -> str:
 
 
 def _summary(report: IndexReport, passages: int, collection: Path, seconds: float) -> str:
-    files = f"{report.files} files: {report.changed_files} new or changed, {report.unchanged_files} unchanged"
-    if report.skipped:
-        files += f", {len(report.skipped)} skipped"
-    if report.removed_files:
-        files += f"; {report.removed_files} gone and removed"
+    skipped = f", {len(report.skipped)} skipped" if report.skipped else ""
+    if report.changed_files == report.removed_files == 0:
+        return f"{collection} is up to date: {_many(report.files, 'file')}{skipped}, {_many(passages, 'passage')}"
+    gone = f"; {report.removed_files} gone and removed" if report.removed_files else ""
     return (
-        f"{files}\n"
-        f"{report.added} passages added, {report.removed} removed, {report.unchanged} kept; {report.encoded} encoded\n"
-        f"{collection}: {passages} passages, {seconds:.1f} s"
+        f"{_many(report.files, 'file')}: {report.changed_files} new or changed, {report.unchanged_files} unchanged"
+        f"{skipped}{gone}\n"
+        f"{_many(report.added, 'passage')} added, {report.removed} removed, {report.unchanged} kept; "
+        f"{report.encoded} encoded\n"
+        f"{collection}: {_many(passages, 'passage')}, {seconds:.1f} s"
     )
+
+
+def _many(number: int, what: str) -> str:
+    """Count things.
+
+    >>> _many(1, "file"), _many(2, "file")
+    ('1 file', '2 files')
+    """
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _name_skipped(report: IndexReport) -> None:
@@ -112,11 +145,13 @@ def _name_skipped(report: IndexReport) -> None:
         typer.echo(f"skipped {shown_path(path)}: {reason}", err=True)
     for path, line, reason in report.bad_records:
         typer.echo(f"skipped {shown_path(path)}, line {line}: {reason}", err=True)
-    if not report.ignored:
-        return
-    if len(report.ignored) <= _NAMED:
-        which = ", ".join(map(shown_path, report.ignored))
-    else:
-        kinds = Counter(Path(path).suffix.lower() or "no suffix" for path in report.ignored)
-        which = ", ".join(f"{many} {kind}" for kind, many in kinds.most_common())
-    typer.echo(f"not read, of other types: {len(report.ignored)} ({which})", err=True)
+    if report.ignored and not report.unchanged_files:  # once is enough: not again at each update
+        typer.echo(f"not read, of other types: {_named(report.ignored)}", err=True)
+
+
+def _named(paths: Sequence[str]) -> str:
+    """Count paths, and name them, or their types where they are many."""
+    if len(paths) <= _NAMED:
+        return f"{len(paths)} ({', '.join(map(shown_path, paths))})"
+    kinds = Counter(Path(path).suffix.lower() or "no suffix" for path in paths)
+    return f"{len(paths)} ({', '.join(f'{many} {kind}' for kind, many in kinds.most_common())})"

@@ -86,6 +86,8 @@ def json_text(value: Any) -> str:
         raise ValueError(str(error)) from None
     except UnicodeEncodeError as error:
         raise ValueError(f"it holds half a character, {error.object[error.start]!r}") from None
+    except ValueError:
+        raise ValueError("it holds a number that JSON has not: infinite, or none") from None
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     level, depth = [value], 0

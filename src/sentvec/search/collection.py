@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,8 @@ from sentvec.search.walk import find
 
 _log = logging.getLogger("sentvec")
 
-BATCH = 512  # texts encoded at once, and committed at once by `add`
+BATCH = 512  # texts committed at once by `add`, and the most encoded at once
+STEP, STEP_S = 32, 0.5  # texts encoded at first; a step that took less than this many seconds doubles the next
 _LOAD = 8192  # vectors read from the database at once
 
 
@@ -41,6 +43,7 @@ class Collection:
         """Use `Collection.open`."""
         self._model = model
         self._closed = False
+        self._step = STEP  # small ones move the bar of progress, large ones keep a fast device busy
         self._folder = folder
         # Two connections, so that a writer that waits for another process never keeps a search waiting.
         self._reader = Store(folder, busy_s)
@@ -153,7 +156,7 @@ class Collection:
 
         Args:
             paths: files (.txt, .md, .rst, .csv, .tsv, .jsonl, or others, read as text) and folders.
-            prune: delete what came from the given folders and is no longer in them.
+            prune: delete what came from the given paths and is no longer there.
             progress: as in `sentvec.progress.track`.
 
         Raises:
@@ -161,9 +164,9 @@ class Collection:
         """
         model = self._need_model("add files")
         given = [paths] if isinstance(paths, str | os.PathLike) else as_list(paths, "paths")
-        found = find(given, leave_out=self._folder)
         with self._writing:
             store = self._open(self._writer)
+            found = find(given, self._folder, store.paths(), prune=prune)
             return index_files(found, store, model, self._vectors, prune=prune, progress=progress)
 
     def delete(self, ids: Iterable[str]) -> int:
@@ -221,6 +224,11 @@ class Collection:
                 count, files = store.counts()
         size = sum(file.stat().st_size for file in self._folder.glob(f"{FILE}*"))
         return Stats(str(self._folder), count, files, self._name, self._fingerprint, self._dim, size)
+
+    def files(self) -> list[str]:
+        """Return the absolute paths of the files that passages come from."""
+        with self._reading:
+            return self._open(self._reader).paths()
 
     def __len__(self) -> int:
         """Return how many passages there are."""
@@ -286,14 +294,18 @@ class Collection:
         texts = {row.digest: row.text for row in rows}
         found = self._open(self._writer).vectors_of(texts)
         new = [key for key in texts if key not in found]
-        advance(len(rows) - len(new))
-        for first in range(0, len(new), BATCH):
-            part = new[first : first + BATCH]
+        count = len(new)
+        advance(len(rows) - count)
+        while new:
+            part, new = new[: self._step], new[self._step :]
+            begun = time.monotonic()
             vectors = model.encode_document([texts[key] for key in part], progress=False)
             vectors = vectors_of_model(vectors, (len(part), self._dim), model.name)
             found.update(zip(part, (v.astype("<f4").tobytes() for v in vectors), strict=True))
             advance(len(part))
-        return found, len(new)
+            fast = time.monotonic() - begun < STEP_S
+            self._step = min(2 * self._step, BATCH) if fast else max(self._step // 2, STEP)
+        return found, count
 
     def _refresh(self) -> None:
         """Bring the index in memory to the state that the current read transaction sees."""

@@ -19,12 +19,12 @@ from sentvec.search.readers import read
 from sentvec.search.store import Store
 from sentvec.search.tables import Record
 from sentvec.search.types import FileState, IndexReport, Row, TextEncoder, text_digest
-from sentvec.search.walk import Found, shown
+from sentvec.search.walk import Found, belongs, shown
 from sentvec.text.chunking import passages
 
 _log = logging.getLogger("sentvec")
 
-GROUP = 512  # passages of small files that are encoded, and committed, together
+GROUP = 128  # passages of small files that are committed together: a run that is stopped loses seconds
 RECENT_NS = 2_000_000_000  # a file written this shortly before it was read may have changed since, unseen
 NAMED_BAD_RECORDS = 100  # of one file; the rest are counted in the last one's reason
 FILE_LIMIT = 1 << 30  # bytes; a file is read whole, and its tokens take several times its size in memory
@@ -86,7 +86,8 @@ def index_files(
                 report = _commit(waiting, store, vectors, advance, report)
                 waiting = []
         report = _commit(waiting, store, vectors, advance, report)
-    return _pruned(found, store, report) if prune else report
+    gone = _gone(found, store)
+    return _pruned(gone, store, report) if prune else replace(report, gone=gone)
 
 
 def _prepare(path: str, store: Store, model: TextEncoder, limit: int) -> _Prepared:
@@ -196,29 +197,28 @@ def _commit(
     )
 
 
-def _pruned(found: Found, store: Store, report: IndexReport) -> IndexReport:
-    """Delete what the collection holds of the given folders and is no longer in them.
+def _gone(found: Found, store: Store) -> tuple[str, ...]:
+    """Return the files that the collection holds of the given folders and that are no longer in them.
 
-    Nothing is deleted under a folder that could not be listed: its files may all be there.
+    None is under a folder that could not be listed: its files may all be there.
     """
     there = frozenset(found.files)
     unseen = [path for path, _ in found.unreadable]
-    gone = [
+    return tuple(
         path
         for path in store.paths()
         if path not in there
-        and any(_under(path, folder) for folder in found.folders)
-        and not any(_under(path, folder) for folder in unseen)
-    ]
+        and any(belongs(path, folder) for folder in found.folders)
+        and not any(belongs(path, folder) for folder in unseen)
+    )
+
+
+def _pruned(gone: Sequence[str], store: Store, report: IndexReport) -> IndexReport:
     if not gone:
         return report
     with store.writing():
         removed = sum(store.forget_file(path) for path in gone)
     return replace(report, removed_files=len(gone), removed=report.removed + removed)
-
-
-def _under(path: str, folder: str) -> bool:
-    return path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def _reason(error: InvalidInput, path: str, store: Store) -> str:

@@ -91,17 +91,25 @@ def read_jsonl(text: str) -> Reading:
         if not line.strip():
             continue
         try:
-            record, names = _from_object(json.loads(line, parse_constant=_no_constant), number)
+            record, names = _from_object(_parsed(line), number)
         except RecursionError:
             bad.append((number, "nested too deeply"))
-        except json.JSONDecodeError as error:
-            bad.append((number, f"not a JSON object with text: {error.msg} at character {error.pos + 1}"))
         except ValueError as error:
             bad.append((number, f"not a JSON object with text: {error}"))
         else:
             records.append(record)
             chosen.update(dict.fromkeys(names))
     return Reading(tuple(records), tuple(bad), tuple(chosen))
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no JSON from character {error.pos + 1} on") from None
+    except ValueError as error:
+        # Python reads no whole numbers of very many digits, and its own words would tell the user of Python.
+        raise ValueError("a number has too many digits" if "digits" in str(error) else str(error)) from None
 
 
 def _from_object(value: Any, line: int) -> tuple[Record, Sequence[str]]:

@@ -116,6 +116,7 @@ class IndexReport:
         bad_records: (path, line, reason) of records left out of a file that was otherwise read, or stored
             without the longest of their fields ("only the metadata ...").
         ignored: files in the given folders of types that sentvec does not read.
+        gone: files that the collection holds of the given folders, that are no longer there, and were not pruned.
     """
 
     files: int = 0
@@ -129,6 +130,7 @@ class IndexReport:
     skipped: tuple[tuple[str, str], ...] = ()
     bad_records: tuple[tuple[str, int, str], ...] = ()
     ignored: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

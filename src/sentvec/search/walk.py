@@ -11,7 +11,11 @@ from sentvec.errors import InvalidInput
 from sentvec.search.readers import READERS
 from sentvec.search.schema import FILE
 
-SKIPPED_FOLDERS = frozenset({"node_modules", "__pycache__"})
+SKIPPED_FOLDERS = frozenset({"node_modules", "__pycache__", "site-packages"})
+SKIPPED_SUFFIXES = (".egg-info", ".dist-info")
+# What a build leaves behind, where the folder is that of a project: elsewhere these may be names like others.
+_BUILT = frozenset({"build", "dist", "target"})
+_PROJECTS = ("pyproject.toml", "setup.py", "package.json", "Cargo.toml", "pom.xml", "CMakeLists.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class Found:
         files: files to read, each once, in order.
         ignored: files in folders whose type is not read.
         unreadable: (path, reason) of folders that could not be listed.
-        folders: the folders that were given.
+        folders: the folders that were given, and given paths that are gone and to be pruned.
 
     What `ignored` and `unreadable` name is there to be shown: see `shown`.
     """
@@ -33,15 +37,20 @@ class Found:
     folders: tuple[str, ...]
 
 
-def find(paths: Sequence[str | os.PathLike[str]], leave_out: Path) -> Found:
+def find(
+    paths: Sequence[str | os.PathLike[str]], leave_out: Path, held: Sequence[str] = (), *, prune: bool = False
+) -> Found:
     """List the files of all paths. A file that is given by name is read whatever its type.
 
-    Hidden files and folders, `node_modules`, `__pycache__`, virtual environments and collections are passed
-    over, and links to folders are not followed, so that no loop can arise.
+    Hidden files and folders, what installing and building leave behind (`node_modules`, `__pycache__`,
+    `site-packages`, `*.egg-info`, and `build`, `dist` and `target` of a project), virtual environments and
+    collections are passed over, and links to folders are not followed, so that no loop can arise.
 
     Args:
         paths: files and folders.
         leave_out: the folder of the collection itself.
+        held: absolute paths of the files that the collection holds.
+        prune: accept a path that is gone, if the collection holds something of it.
 
     Raises:
         InvalidInput: no path, or one that does not exist.
@@ -53,15 +62,19 @@ def find(paths: Sequence[str | os.PathLike[str]], leave_out: Path) -> Found:
     given = [os.path.abspath(os.fsdecode(path)) for path in paths]  # noqa: PTH100, resolve() would follow links
     # Not Path.exists(), which raises where a folder on the way is closed to us.
     missing = [path for path in given if not os.path.exists(path)]  # noqa: PTH110
-    if missing:
-        raise InvalidInput(
-            f"No such file or folder: {', '.join(map(repr, missing))}. Nothing was indexed; check the path."
-        )
+    gone = [path for path in missing if any(belongs(file, path) for file in held)]
+    if missing and not (prune and gone == missing):
+        how = "check the path"
+        if gone == missing:
+            how = "the collection still holds what was there: remove it with --prune (prune=True)"
+        raise InvalidInput(f"No such file or folder: {', '.join(map(repr, missing))}. Nothing was indexed; {how}.")
     files: dict[str, None] = {}
     ignored: dict[str, None] = {}
     unreadable: list[tuple[str, str]] = []
-    folders = []
+    folders = gone
     for path in given:
+        if path in gone:
+            continue
         if not os.path.isdir(path):  # noqa: PTH112, as above
             files[path] = None
             continue
@@ -70,6 +83,15 @@ def find(paths: Sequence[str | os.PathLike[str]], leave_out: Path) -> Found:
             (files if known else ignored)[file] = None
     others = tuple(shown(name) for name in ignored if name not in files)
     return Found(tuple(files), others, tuple(unreadable), tuple(folders))
+
+
+def belongs(path: str, place: str) -> bool:
+    """Tell whether a path is that of a place or lies below it.
+
+    >>> belongs("/a/b", "/a"), belongs("/a", "/a"), belongs("/ab", "/a"), belongs("/a", "/")
+    (True, True, False, True)
+    """
+    return path == place or path.startswith(place.rstrip(os.sep) + os.sep)
 
 
 def shown(path: str) -> str:
@@ -99,6 +121,10 @@ def _walk(top: str, leave_out: Path, unreadable: list[tuple[str, str]]) -> list[
 
 def _entered(folder: Path, leave_out: Path) -> bool:
     if folder.name.startswith(".") or folder.name in SKIPPED_FOLDERS or folder == leave_out:
+        return False
+    if folder.name.endswith(SKIPPED_SUFFIXES):
+        return False
+    if folder.name in _BUILT and any(os.path.exists(folder.parent / mark) for mark in _PROJECTS):  # noqa: PTH110
         return False
     # One that is closed to us is entered: the walk then names it.
     return not any(os.path.exists(folder / mark) for mark in ("pyvenv.cfg", FILE))  # noqa: PTH110
