@@ -116,6 +116,10 @@ def test_a_quote_that_is_never_closed_does_not_swallow_the_rest():
     assert [text for _, text, _ in seen(reading)] == ["fine", '"open', "fine too", "closed", '"again']
 
 
+def test_lines_within_quotes_that_look_like_rows():
+    assert seen(read_csv('id,text\n0,"\n,"\n')) == [(2, ",", {"id": "0"})]
+
+
 def test_tsv_takes_stray_quotes_as_they_are():
     reading = read_tsv('id\ttext\n1\t"so he said\n2\tplain\n3\t"all of it"\n4\t6" nail\n')
     assert [text for _, text, _ in seen(reading)] == ['"so he said', "plain", "all of it", '6" nail']

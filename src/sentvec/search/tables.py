@@ -221,23 +221,28 @@ def _rows(text: str, mark: str, share: float) -> list[tuple[int, list[str]]]:
     `share` of the rows), and where each one is closed.
     """
     plain = _parse(text, mark, quoted=False)
-    if _evenness(plain) >= (share, 2) or _open_quote(text, mark):
-        return [(line, [_unquoted(cell) for cell in row]) for line, row in plain]
+    fault = _fault(text, mark)
+    if "unexpected end" in fault or _evenness(plain) >= (share, 2):
+        quoted = _parse(text, mark, quoted=True) if share == 1 and not fault else []
+        # Lines within quotes may look like rows by chance: without a fault, CSV is what it says it is.
+        if not quoted or _evenness(quoted) != _evenness(plain):
+            return [(line, [_unquoted(cell) for cell in row]) for line, row in plain]
+        return quoted
     return _parse(text, mark, quoted=True)
 
 
-def _open_quote(text: str, mark: str) -> bool:
-    """Tell whether a quote is opened and never closed: then it was no quote but a mark in the text."""
+def _fault(text: str, mark: str) -> str:
+    """Return what is wrong with the quotes; one that is never closed was no quote but a mark in the text."""
     with _field_limit:
         before = csv.field_size_limit(sys.maxsize)
         try:
             for _ in csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True):
                 pass
         except csv.Error as error:
-            return "unexpected end" in str(error)
+            return str(error)
         finally:
             csv.field_size_limit(before)
-    return False
+    return ""
 
 
 def _parse(text: str, mark: str, *, quoted: bool) -> list[tuple[int, list[str]]]:
