@@ -23,7 +23,7 @@ key=$(printf '%s' "$whole" | cksum | cut -d ' ' -f 1)
 collection=.demo/$name-$key.sv
 
 root=$PWD
-printf 'Indexing %s into %s (only what changed is read again)\n' "$whole" "$collection"
+[ -d "$collection" ] || printf 'Reading %s into %s (next time only what has changed)\n' "$whole" "$collection"
 .venv/bin/sentvec index -c "$collection" --model sentence-transformers/all-MiniLM-L6-v2 --prune -- "$whole"
 printf '\n'
 if [ -d "$whole" ]; then cd -- "$whole"; else cd -- "$(dirname -- "$whole")"; fi

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from sentvec.cli import app, index, search
 
@@ -176,6 +177,30 @@ def test_search_on_a_terminal_is_a_table(sentvec, docs, monkeypatch):
     monkeypatch.setattr(search, "_on_terminal", lambda: True)
     _, out, _ = sentvec("search", "dogs bark", "-k", 1)
     assert "file:line" in out and "docs/pets.md:5" in out and "Dogs bark at night." in out
+
+
+def test_a_question_needs_no_quotes(sentvec, docs):
+    sentvec("index", "docs")
+    assert sentvec("search", "dogs", "bark", "-k", 1) == sentvec("search", "dogs bark", "-k", 1)
+
+
+def test_lines_are_wrapped_by_cells_of_the_terminal():
+    lines = search.wrapped("狗在夜里叫。" * 30 + " and some words " + "x" * 100, 40)
+    assert max(cell_len(line) for line in lines) == 40
+    assert "".join(lines).replace(" ", "") == "狗在夜里叫。" * 30 + "andsomewords" + "x" * 100
+    assert not any(line.startswith("。") for line in lines)
+
+
+def test_a_long_path_leaves_the_table_room(sentvec, docs, monkeypatch):
+    folder = docs / "/".join(["a-long-name"] * 8)
+    folder.mkdir(parents=True)
+    (folder / "deep.txt").write_text("Whales dive deep into the sea.")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(search, "_on_terminal", lambda: True)
+    sentvec("index", "docs")
+    _, out, _ = sentvec("search", "whales dive deep", "-k", 1)
+    (line,) = [line for line in out.splitlines() if "deep.txt:1" in line]
+    assert "docs/a-" in line and "…" in line and "Whales dive deep into the sea." in line
 
 
 def test_search_as_json_lines(sentvec, docs):

@@ -25,6 +25,20 @@ def test_of_a_long_text_the_best_sentence_is_shown(model):
     assert second == "Short."
 
 
+def test_chinese_is_measured_in_cells_and_joined_without_spaces(model):
+    text = "".join(f"第{n}句话没有说什么重要的事情。" for n in range(12))
+    (shown,) = snippets(model, "第5句话", [hit(text)], room=120)
+    assert "…" in shown
+    assert len(shown) <= 64
+    assert "。 第" not in shown and "。第" in shown
+    assert snippets(model, "x", [hit("你好。\n再见\n了！")]) == ["你好。再见了！"]
+
+
+def test_marks_of_markdown_are_taken_away(model):
+    text = "See:\n\n| job | file |\n|-----|:----:|\n| walk | a.py |\n\n```python\nrun()\n```\nDone."
+    assert snippets(model, "x", [hit(text)]) == ["See: job | file; walk | a.py; run() Done."]
+
+
 def test_a_sentence_longer_than_the_room_is_cut(model):
     text = "word " * 100 + "zebra grass dawn " + "word " * 100
     (shown,) = snippets(model, "zebra grass dawn", [hit(text)], room=80)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
-import textwrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from sentvec.search.types import Hit
 
 
+# What a line may be broken after: spaces, and Chinese letters with the marks that close them.
+_BREAKABLE = re.compile(r"\s+|[\u2e80-\u9fff\uf900-\uffef][、。，！？；：」』）】》]*|[^\s\u2e80-\u9fff\uf900-\uffef]+")
+_INDENT = " " * 12
+
+
 def search(
-    query: Annotated[str, typer.Argument(help="What you want to know.")],
+    query: Annotated[list[str], typer.Argument(help="What you want to know; quotes are not needed.")],
     collection: Collected = DEFAULT_COLLECTION,
     k: Annotated[int, typer.Option("-k", "--top", min=1, help="How many passages to show.")] = 10,
     model: OwnModel = None,
@@ -32,11 +37,12 @@ def search(
     """
     from sentvec.search.collection import Collection
 
+    asked = " ".join(query)
     with Collection.open(collection) as opened:  # before a model is loaded: is there a collection at all?
         name = model or opened.model_name
     encoder = open_model(name, device, offline=local_files_only)
     with Collection.open(collection, encoder) as opened:
-        hits = opened.search(query, k)
+        hits = opened.search(asked, k)
     if as_json:
         for hit in hits:
             typer.echo(one_json_line(hit))
@@ -46,7 +52,7 @@ def search(
         return
     from sentvec.search.snippets import snippets
 
-    shown = snippets(encoder, query, hits)
+    shown = snippets(encoder, asked, hits)
     if _on_terminal():
         _print_table(hits, shown)
     else:
@@ -68,10 +74,39 @@ def _print_lines(hits: list[Hit], shown: list[str]) -> None:
     width = max(40, min(100, shutil.get_terminal_size((100, 24)).columns))
     for rank, (hit, snippet) in enumerate(zip(hits, shown, strict=True), 1):
         typer.echo(f"{rank:>2}. {hit.score:.4f}  {place(hit)}")
-        indent = " " * 12
-        typer.echo(
-            textwrap.fill(snippet, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
-        )
+        for line in wrapped(snippet, width - len(_INDENT)):
+            typer.echo(_INDENT + line)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Break a text into lines of so many cells of a terminal; a Chinese letter takes two.
+
+    >>> wrapped("one two 你好。再见！", 8)
+    ['one two', '你好。再', '见！']
+    """
+    from rich.cells import cell_len, chop_cells
+
+    lines, line = [], ""
+    for part in _BREAKABLE.findall(text):
+        if line and cell_len((line + part).rstrip()) > width:
+            lines.append(line.rstrip())
+            line = ""
+        *full, last = chop_cells(part, width) if part.strip() else [part]
+        lines += full
+        line = (line + last) if line else last.lstrip()
+    return [*lines, line.rstrip()] if line.strip() else lines
+
+
+def folded(path: str, width: int) -> str:
+    """Leave out the middle of a path that is too long; its end says more than its beginning.
+
+    >>> folded("notes/of/years/long/ago/home.md:12", 20)
+    'notes/…go/home.md:12'
+    """
+    if len(path) <= width:
+        return path
+    end = 2 * width // 3
+    return f"{path[: width - end - 1]}…{path[-end:]}"
 
 
 def _print_table(hits: list[Hit], shown: list[str]) -> None:
@@ -80,11 +115,13 @@ def _print_table(hits: list[Hit], shown: list[str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    room = max(20, console.width * 3 // 10)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 1, 0), show_edge=False)
     table.add_column("#", justify="right", style="dim")
     table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("file:line", style="cyan", overflow="fold", max_width=40)
+    table.add_column("file:line", style="cyan", overflow="fold", max_width=room)
     table.add_column("passage", overflow="fold")
     for rank, (hit, snippet) in enumerate(zip(hits, shown, strict=True), 1):
-        table.add_row(str(rank), f"{hit.score:.4f}", Text(place(hit)), Text(snippet))
-    Console().print(table)
+        table.add_row(str(rank), f"{hit.score:.4f}", Text(folded(place(hit), room)), Text(snippet))
+    console.print(table)
