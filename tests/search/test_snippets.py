@@ -39,6 +39,13 @@ def test_marks_of_markdown_are_taken_away(model):
     assert snippets(model, "x", [hit(text)]) == ["See: job | file; walk | a.py; run() Done."]
 
 
+def test_cells_of_a_row_are_told_apart(model):
+    row = Hit(
+        "id", 1.0, "date: 1 May\nwhat: dentist\namount: 12", None, None, None, {"what": "dentist", "amount": "12"}
+    )
+    assert snippets(model, "x", [row]) == ["date: 1 May · what: dentist · amount: 12"]
+
+
 def test_a_sentence_longer_than_the_room_is_cut(model):
     text = "word " * 100 + "zebra grass dawn " + "word " * 100
     (shown,) = snippets(model, "zebra grass dawn", [hit(text)], room=80)

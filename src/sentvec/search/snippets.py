@@ -33,7 +33,7 @@ def snippets(model: TextEncoder, query: str, hits: Sequence[Hit], room: int = RO
         hits: the answers.
         room: cells of a terminal that an extract may take.
     """
-    parts = [[one_line(_HEADING.sub(r"\1 —", part)) for part in sentences(_without_marks(hit.text))] for hit in hits]
+    parts = [[one_line(_HEADING.sub(r"\1 —", part)) for part in sentences(_readable(hit))] for hit in hits]
     # A sentence longer than the room is cut to windows, so that its best part can be shown too.
     parts = [[piece for part in split for piece in _windows(part, room)] for split in parts]
     long = [n for n, split in enumerate(parts) if cell_len(_joined(split)) > room]
@@ -51,6 +51,14 @@ def snippets(model: TextEncoder, query: str, hits: Sequence[Hit], room: int = RO
         shown[n] = _around(parts[n], int(np.argmax(scores[first:last])), room)
         first = last
     return shown
+
+
+def _readable(hit: Hit) -> str:
+    """Return a hit's text without marks, and with a dot between the cells of a table's row."""
+    text = _without_marks(hit.text)
+    for name in hit.metadata:
+        text = text.replace(f"\n{name}: ", f" · {name}: ")
+    return text
 
 
 def _without_marks(text: str) -> str:
