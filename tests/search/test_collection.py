@@ -397,16 +397,3 @@ class AgainstADict(RuleBasedStateMachine):
 
 TestAgainstADict = AgainstADict.TestCase
 TestAgainstADict.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
-
-
-def test_steps_grow_while_the_model_is_fast(collection, model, monkeypatch):
-    from sentvec.search import collection as module
-
-    calls = []
-    encode = model.encode_document
-    monkeypatch.setattr(model, "encode_document", lambda texts, **o: calls.append(len(texts)) or encode(texts, **o))
-    monkeypatch.setattr(module, "STEP_S", float("inf"))
-    collection.add(f"text {n}" for n in range(224))
-    monkeypatch.setattr(module, "STEP_S", 0.0)
-    collection.add(f"word {n}" for n in range(352))
-    assert calls == [32, 64, 128, 256, 96]

@@ -12,6 +12,7 @@ import pytest
 from fake_model import FakeModel, write
 
 from sentvec.errors import ConfigError, InvalidInput
+from sentvec.search import collection as module
 from sentvec.search import ingest
 from sentvec.search.collection import Collection
 
@@ -126,6 +127,17 @@ def test_the_question_of_a_faq_finds_its_row_and_the_log_says_from_what(docs, co
     assert caplog.messages == [f"{docs / 'faq.csv'}: text from question, answer, notes"]
     best = collection.search("How can I renew my card?", k=1)[0]
     assert (best.line, best.metadata["notes"]) == (3, "n")
+
+
+def test_steps_grow_while_the_model_is_fast(collection, model, monkeypatch):
+    calls = []
+    encode = model.encode_document
+    monkeypatch.setattr(model, "encode_document", lambda texts, **o: calls.append(len(texts)) or encode(texts, **o))
+    monkeypatch.setattr(module, "STEP_S", float("inf"))
+    collection.add(f"text {n}" for n in range(224))
+    monkeypatch.setattr(module, "STEP_S", 0.0)
+    collection.add(f"word {n}" for n in range(352))
+    assert calls == [32, 64, 128, 256, 96]
 
 
 # Metadata --------------------------------------------------------------------------------------------
