@@ -6,7 +6,7 @@
     ├── MissingExtra              an optional package is not installed
     ├── InvalidInput              an argument or a text cannot be used
     ├── NonFiniteOutput           a vector holds NaN or infinity
-    ├── OutputError               a folder of vectors cannot be written or gone on with
+    ├── OutputError               vectors cannot be written, or gone on with
     ├── ModelError
     │   ├── ModelNotFound         no folder, cache entry, package or Hub repository of that name
     │   ├── ConfigError           a configuration file is absent, unreadable or asks for what is not supported
@@ -43,7 +43,7 @@ class NonFiniteOutput(SentvecError):
 
 
 class OutputError(SentvecError):
-    """A folder of vectors cannot be written, or holds something that a run cannot go on with."""
+    """A file or folder of vectors cannot be written, or holds something that a run cannot go on with."""
 
 
 class ModelError(SentvecError):

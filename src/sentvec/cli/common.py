@@ -16,7 +16,7 @@ DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 Model = Annotated[str, typer.Option("--model", "-m", help="A folder, or a repository on the Hugging Face Hub.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 # controls (C0, DEL, C1), marks that turn the direction of text, and halves of characters
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 Offline = Annotated[bool, typer.Option("--local-files-only", help="Never touch the network.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import islice, tee
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sentvec.cli.common import DEFAULT_MODEL, Device, Model, Offline, open_model
+from sentvec.cli.common import DEFAULT_MODEL, Device, Model, Offline, json_line, open_model
 from sentvec.cli.output import Output, whole
 from sentvec.cli.rows import Row, read_rows, read_texts
 from sentvec.errors import InvalidInput
@@ -122,4 +121,4 @@ def _write_lines(file: Output | None, pairs: Iterator[tuple[str, list[float]]]) 
 def _line(text: str, vector: list[float]) -> str:
     # nine digits tell every float32 apart, and no more are needed
     numbers = ",".join(f"{x:.9g}" for x in vector)
-    return f'{{"text": {json.dumps(text, ensure_ascii=False)}, "vector": [{numbers}]}}'
+    return f'{{"text": {json_line(text)}, "vector": [{numbers}]}}'

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sentvec.cli.common import DEFAULT_MODEL, Device, Json, Offline, open_model
+from sentvec.cli.common import DEFAULT_MODEL, Device, Json, Offline, json_line, open_model
 
 if TYPE_CHECKING:
     from sentvec.search.types import Hit, IndexReport
@@ -26,7 +24,6 @@ OwnModel = Annotated[
     typer.Option("--model", "-m", help=f"Default: the collection's own, {DEFAULT_MODEL} for a new one."),
 ]
 _NAMED = 10  # files of other types that are listed by name
-_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def index(
@@ -114,7 +111,7 @@ def one_json_line(what: IndexReport | Hit, **more: object) -> str:
     """
     # Not asdict(), which copies metadata level by level.
     values = {field.name: getattr(what, field.name) for field in fields(what)} | more
-    return _STEERING.sub(lambda found: f"\\u{ord(found.group()):04x}", json.dumps(values, ensure_ascii=False))
+    return json_line(values)
 
 
 def _summary(report: IndexReport, passages: int, collection: Path, seconds: float) -> str:
