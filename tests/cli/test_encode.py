@@ -133,7 +133,7 @@ def test_options(sentvec, model):
             b'{"text": "a"}\n\n{"body": "b", "id": 3}\n',
             "a.jsonl, line 3: no text under 'text' (it has: body",
         ),
-        ("a.jsonl", b'{"text": 3}\n', "a.jsonl, line 1: no text under 'text'"),
+        ("a.jsonl", b'{"text": 3}\n', "a.jsonl, line 1: 'text' is 3, which is not a text."),
         ("a.jsonl", b"[1]\n", "a.jsonl, line 1: no text under 'text' (it has: list)"),
         ("a.jsonl", b'{"text": "\\ud800"}\n', "a.jsonl, line 1: half of a surrogate pair"),
         ("a.jsonl", b"[" * 100_000 + b"\n", "a.jsonl, line 1: not JSON"),

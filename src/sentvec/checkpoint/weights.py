@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,11 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} is not a PyTorch file. Fetch it again.")
     try:
         # weights_only: a pickle can hold any code, and this refuses everything but tensors
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with (
+            warnings.catch_warnings()
+        ):  # of torch's, about other programs' versions of the format: not our user's affair
+            warnings.simplefilter("ignore", UserWarning)
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise WeightsError(
             f"{path} is a pickle that holds more than tensors, so reading it could run code; it was not read. "

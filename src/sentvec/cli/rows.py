@@ -89,6 +89,8 @@ def _from_json(line: str, field: str, id_field: str | None, origin: str) -> Row:
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{origin}: not JSON ({error}).") from None
     text = row.get(field) if isinstance(row, dict) else row
+    if isinstance(row, dict) and field in row and not isinstance(text, str):
+        raise InvalidInput(f"{origin}: {field!r} is {json.dumps(text)[:60]}, which is not a text.")
     if not isinstance(text, str):
         raise InvalidInput(f"{origin}: no text under {field!r} (it has: {_held(row)}). Name the field with --field.")
     try:
