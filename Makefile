@@ -55,6 +55,8 @@ bench: install ## measure parity, quality, start-up and speed (a quarter of an h
 	.venv/bin/python benchmarks/quality.py
 	.venv/bin/python benchmarks/parity.py
 	.venv/bin/python benchmarks/encode.py
+	.venv/bin/python benchmarks/encode.py --shape base --texts 200 --rounds 3
+	.venv/bin/python benchmarks/refusals.py
 
 clean: ## remove .venv, the demo's collections and caches
 	rm -rf .venv .demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
