@@ -19,10 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.contracts.test_reference import EXAMPLES, real_texts  # noqa: E402 - the tests' own texts and models
-from tests.models.oracle import compare, ours_from, random_batch  # noqa: E402
-from tests.models.test_bert import SHAPES, bert  # noqa: E402
+from tests.models.oracle import compare, ours_from, random_batch  # noqa: E402 - as above
+from tests.models.test_bert import SHAPES, bert  # noqa: E402 - as above
 
-from sentvec import Embedder  # noqa: E402
+from sentvec import Embedder  # noqa: E402 - after the path is set
 
 
 def with_minilm() -> list[str]:

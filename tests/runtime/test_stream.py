@@ -197,6 +197,41 @@ def test_a_full_disk_keeps_finished_parts(tiny, tmp_path, monkeypatch):
     assert everything(tmp_path / "out")[0] == list(range(40))
 
 
+@pytest.mark.parametrize("complete", [False, True])
+def test_a_manifest_that_cannot_be_written_is_told_and_named_rows_stay(tiny, tmp_path, monkeypatch, complete):
+    from sentvec.runtime import shards
+
+    write, parts = shards.write_json, []
+
+    def full(path, content):
+        if path.name == MANIFEST and content["complete"] == complete:
+            parts.append(path)
+            if complete or len(parts) == 3:
+                raise OSError(28, "No space left on device", str(path))
+        write(path, content)
+
+    monkeypatch.setattr(shards, "write_json", full)
+    named = 24 if complete else 16
+    with pytest.raises(OutputError, match=f"No space left on device.*{named} finished rows stay"):
+        tiny.encode_to(tmp_path / "out", texts(24), shard_rows=8)
+    assert read_manifest(tmp_path / "out")[0]["rows"] == named
+    monkeypatch.undo()
+    assert tiny.encode_to(tmp_path / "out", texts(24), shard_rows=8, resume=True).resumed == named
+    assert everything(tmp_path / "out")[0] == list(range(24))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("npy", "part-00000.ids.json"), ("npy", "part-00000.npy"), ("parquet", "part-00000.parquet")]
+)
+def test_reading_damaged_parts_is_told(tiny, tmp_path, kind, name):
+    for damage in ("broken", "gone"):
+        out = tmp_path / damage
+        tiny.encode_to(out, texts(5), file_format=kind)
+        (out / name).write_bytes(b"{") if damage == "broken" else (out / name).unlink()
+        with pytest.raises(OutputError, match="is absent or damaged"):
+            list(read_vectors(out))
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, which Windows does not have")
 def test_kill_at_random_moments_loses_and_doubles_nothing(folder, tiny, tmp_path):
     """Kill -9 a real process at 20 random moments; the rows equal those of a run that nobody disturbed."""

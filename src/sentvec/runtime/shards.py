@@ -91,20 +91,31 @@ class ShardFolder:
                 _write_npy(partial, vectors)
                 write_json(path.with_suffix(".ids.json"), list(ids))
             publish(partial, path)
-            self.done.append(Shard(path.name, len(ids), path.stat().st_size, digest))
-            self._write_manifest(complete=False)
+            shard = Shard(path.name, len(ids), path.stat().st_size, digest)
+            self._write_manifest([*self.done, shard], complete=False)
+            self.done.append(shard)  # now, and not before: what the manifest does not name is not finished
         except OSError as error:
-            rows = sum(shard.rows for shard in self.done)
-            raise OutputError(
-                f"{path} cannot be written ({error.strerror or error}). {rows} finished rows stay in {self.folder}; "
-                "make room and run again with resume."
-            ) from None
+            raise self._unwritten(path, error) from None
         finally:
             partial.unlink(missing_ok=True)
 
     def finish(self) -> None:
-        """Say in the manifest that nothing is to follow."""
-        self._write_manifest(complete=True)
+        """Say in the manifest that nothing is to follow.
+
+        Raises:
+            OutputError: it cannot be written; finished parts stay.
+        """
+        try:
+            self._write_manifest(self.done, complete=True)
+        except OSError as error:
+            raise self._unwritten(self.folder / MANIFEST, error) from None
+
+    def _unwritten(self, path: Path, error: OSError) -> OutputError:
+        rows = sum(shard.rows for shard in self.done)
+        return OutputError(
+            f"{path} cannot be written ({error.strerror or error}). {rows} finished rows stay in {self.folder}; "
+            "make room and run again with resume."
+        )
 
     def __enter__(self) -> ShardFolder:
         return self
@@ -114,10 +125,10 @@ class ShardFolder:
     ) -> None:
         self._lock.close()
 
-    def _write_manifest(self, *, complete: bool) -> None:
-        shards = [asdict(shard) for shard in self.done]
-        content = {"version": _VERSION, "complete": complete, "rows": sum(shard.rows for shard in self.done)}
-        write_json(self.folder / MANIFEST, {**content, "key": self._key, "shards": shards})
+    def _write_manifest(self, shards: Sequence[Shard], *, complete: bool) -> None:
+        content = {"version": _VERSION, "complete": complete, "rows": sum(shard.rows for shard in shards)}
+        rows = [asdict(shard) for shard in shards]
+        write_json(self.folder / MANIFEST, {**content, "key": self._key, "shards": rows})
 
     def _read(self, resume: bool) -> list[Shard]:
         if not (self.folder / MANIFEST).exists():
@@ -171,18 +182,24 @@ def read_vectors(folder: str | os.PathLike[str]) -> Iterator[tuple[list[Id], Arr
         ids, and vectors (rows, dim).
 
     Raises:
-        OutputError: the manifest is absent or damaged.
+        OutputError: the manifest or a part is absent or damaged.
     """
     root = Path(folder)
     for shard in read_manifest(root)[1]:
-        path = root / shard.file
-        if path.suffix == ".npy":
-            ids = json.loads(path.with_suffix(".ids.json").read_text(encoding="utf-8"))
-            yield ids, np.load(path)
-        else:
-            table = require("pyarrow.parquet", extra="bulk").read_table(path)
-            column = table["vector"].combine_chunks()
-            yield table["id"].to_pylist(), column.values.to_numpy().reshape(len(column), column.type.list_size)
+        try:
+            part = _read_part(root / shard.file)
+        except (OSError, ValueError, EOFError) as error:  # pyarrow's errors are of the first two kinds
+            raise OutputError(f"{root / shard.file} is absent or damaged ({error}).") from None
+        yield part
+
+
+def _read_part(path: Path) -> tuple[list[Id], Array]:
+    if path.suffix == ".npy":
+        ids = json.loads(path.with_suffix(".ids.json").read_text(encoding="utf-8"))
+        return ids, np.load(path, allow_pickle=False)
+    table = require("pyarrow.parquet", extra="bulk").read_table(path)
+    column = table["vector"].combine_chunks()
+    return table["id"].to_pylist(), column.values.to_numpy().reshape(len(column), column.type.list_size)
 
 
 def digest_rows(rows: Iterable[tuple[Id, Any]]) -> str:

@@ -17,7 +17,7 @@ from sentvec.runtime.shards import FORMATS, Id, ShardFolder, digest_rows
 from sentvec.text.tokenizer import Text
 
 SHARD_ROWS = 32_768
-"""Rows of a part: what a kill costs at most is the time to encode so many."""
+"""Rows of a part: a kill costs at most the time to encode so many, and the window of texts behind them."""
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def find(
         raise InvalidInput(f"{wrong[0]!r} is no path; accepted: str or Path.")
     given = [os.path.abspath(os.fsdecode(path)) for path in paths]  # noqa: PTH100, resolve() would follow links
     # Not Path.exists(), which raises where a folder on the way is closed to us.
-    missing = [path for path in given if not os.path.exists(path)]  # noqa: PTH110
+    missing = [path for path in given if not os.path.exists(path)]  # noqa: PTH110, see above
     gone = [path for path in missing if any(belongs(file, path) for file in held)]
     if missing and not (prune and gone == missing):
         how = "check the path"
@@ -124,7 +124,7 @@ def _entered(folder: Path, leave_out: Path) -> bool:
         return False
     if folder.name.endswith(SKIPPED_SUFFIXES):
         return False
-    if folder.name in _BUILT and any(os.path.exists(folder.parent / mark) for mark in _PROJECTS):  # noqa: PTH110
+    if folder.name in _BUILT and any(os.path.exists(folder.parent / mark) for mark in _PROJECTS):  # noqa: PTH110, see find
         return False
     # One that is closed to us is entered: the walk then names it.
-    return not any(os.path.exists(folder / mark) for mark in ("pyvenv.cfg", FILE))  # noqa: PTH110
+    return not any(os.path.exists(folder / mark) for mark in ("pyvenv.cfg", FILE))  # noqa: PTH110, see find
