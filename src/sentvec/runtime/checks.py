@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
 from sentvec.checkpoint.load import Checkpoint
 from sentvec.errors import ConfigError, InvalidInput
 from sentvec.models.heads import Projection
@@ -52,3 +57,17 @@ def possible_dim(dim: object, most: int) -> int:
     if isinstance(dim, bool) or not isinstance(dim, int) or not 1 <= dim <= most:
         raise InvalidInput(f"dim is {dim!r}, which should be a whole number from 1 to {most}.")
     return dim
+
+
+def comparable(a: ArrayLike, b: ArrayLike) -> tuple[Tensor, Tensor]:
+    """Return two sets of vectors as (n, dim) and (m, dim), if they are of one width."""
+    try:
+        left, right = (torch.from_numpy(np.atleast_2d(np.array(x, np.float32))) for x in (a, b))
+    except (TypeError, ValueError):
+        raise InvalidInput("similarity compares vectors of numbers; give texts to encode first.") from None
+    if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[1]:
+        raise InvalidInput(
+            f"vectors of shapes {tuple(left.shape)} and {tuple(right.shape)} cannot be compared; "
+            "give (n, dim) and (m, dim)."
+        )
+    return left, right

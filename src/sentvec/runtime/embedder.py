@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
@@ -15,20 +14,19 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from sentvec.batch import PackedBatch
-from sentvec.checkpoint.hub import resolve
-from sentvec.checkpoint.load import Checkpoint, load
+from sentvec.checkpoint.load import Checkpoint
 from sentvec.checkpoint.recipe import Recipe
 from sentvec.checkpoint.save import save_checkpoint
-from sentvec.errors import InvalidInput, ModelError
+from sentvec.errors import InvalidInput
 from sentvec.models.heads import Projection
 from sentvec.models.registry import Encoder
-from sentvec.ops.pooling import check_pooling
 from sentvec.ops.similarity import similarity
-from sentvec.runtime.checks import check, iterable, numbered, possible_dim
+from sentvec.runtime.checks import check, comparable, iterable, numbered, possible_dim
 from sentvec.runtime.device import device_of, precision_of
-from sentvec.runtime.engine import Array, Engine, Rows
+from sentvec.runtime.engine import Array, Engine, Job, Rows
 from sentvec.runtime.fingerprint import fingerprint
 from sentvec.runtime.forward import Finish, token_states, vectors
+from sentvec.runtime.origin import find, unrounded
 from sentvec.runtime.precision import faster
 from sentvec.runtime.prompts import DOCUMENT, QUERY, passage_room, prompt_of, with_stored
 from sentvec.runtime.stream import SHARD_ROWS, EncodeReport, encode_rows
@@ -107,25 +105,18 @@ class Embedder:
         """
         if precision != "auto":
             precision_of(precision)  # a slip of the pen should not cost a download
-        folder = resolve(name, revision=revision, local_files_only=local_files_only)
-        checkpoint = load(folder)
-        changes: dict[str, Any] = {}
-        if pooling is not None:
-            names = (pooling,) if isinstance(pooling, str) else tuple(pooling)
-            changes["pooling"] = tuple(check_pooling(one) for one in names)
-        if max_seq_length is not None:
-            changes["max_seq_length"] = max_seq_length
-        checkpoint = replace(checkpoint, recipe=replace(checkpoint.recipe, **changes))
-        # a collection remembers this name, and must find the model again from another working directory
-        known_as = str(folder.absolute()) if Path(name).expanduser() == folder else os.fspath(name)
+        origin = find(
+            name,
+            revision=revision,
+            local_files_only=local_files_only,
+            pooling=pooling,
+            max_seq_length=max_seq_length,
+        )
 
-        def make(chosen: Checkpoint, number_format: str) -> Embedder:
-            return cls(chosen, name=known_as, folder=folder, device=device, precision=number_format)
+        def make(number_format: str) -> Embedder:
+            return cls(origin.load(), name=origin.name, folder=origin.folder, device=device, precision=number_format)
 
-        if precision != "auto":
-            return make(checkpoint, precision)
-        recipe = checkpoint.recipe
-        return faster(make(checkpoint, "float32"), lambda other: make(replace(load(folder), recipe=recipe), other))
+        return make(precision) if precision != "auto" else faster(make("float32"), make)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -270,11 +261,8 @@ class Embedder:
         Raises:
             InvalidInput, NonFiniteOutput: as for `encode`.
         """
-        prefix = prompt_of(self.recipe, prompt, prompt_name)
-        finish = Finish(prompt_tokens=self._engine.uncounted(prefix), dim=self._kept(dim), unit=normalize)
-        width = finish.dim or self._full_dim
-        forward = partial(vectors, self.encoder, self.recipe, finish=finish)
-        return self._engine.run(iterable(texts), forward, partial(_rows, width), _put, prefix=prefix, progress=progress)
+        job = self._job(prompt=prompt, prompt_name=prompt_name, dim=dim, normalize=normalize)
+        return self._engine.run(iterable(texts), job, progress=progress)
 
     def encode_query(self, texts: str | Iterable[Text], **options: Any) -> Array:
         """Encode questions with the checkpoint's "query" prompt, where it has one; options as for `encode`."""
@@ -309,14 +297,13 @@ class Embedder:
             for at, row in zip(rows.places, rows.of, strict=True):
                 out[at] = parts[row].copy()  # not a view, which would keep the whole batch alive
 
-        windows = self._engine.run(
-            iterable(texts),
+        job = Job(
             lambda batch: token_states(self.encoder, batch),
             lambda n: [np.empty(0, np.float32)] * n,
             place,
             prefix=prompt_of(self.recipe, prompt, prompt_name),
-            progress=progress,
         )
+        windows = self._engine.run(iterable(texts), job, progress=progress)
         return [states for window in windows for states in window]
 
     def similarity(self, a: ArrayLike, b: ArrayLike) -> Array:
@@ -332,15 +319,7 @@ class Embedder:
         Raises:
             InvalidInput: the vectors' widths differ.
         """
-        try:
-            left, right = (torch.from_numpy(np.atleast_2d(np.array(x, np.float32))) for x in (a, b))
-        except (TypeError, ValueError):
-            raise InvalidInput("similarity compares vectors of numbers; give texts to encode first.") from None
-        if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[1]:
-            raise InvalidInput(
-                f"vectors of shapes {tuple(left.shape)} and {tuple(right.shape)} cannot be compared; "
-                "give (n, dim) and (m, dim)."
-            )
+        left, right = comparable(a, b)
         return cast(Array, similarity(self.recipe.similarity)(left, right).numpy())
 
     def count_tokens(self, texts: str | Iterable[Text]) -> list[int]:
@@ -366,11 +345,7 @@ class Embedder:
             raise InvalidInput(f"{target} is a file; give a folder to save to.")
         checkpoint = self._checkpoint
         if precision_of(self.precision) != torch.float32 and self.folder is not None:
-            checkpoint = replace(load(self.folder), recipe=checkpoint.recipe)
-            if fingerprint(checkpoint) != self.fingerprint:
-                raise ModelError(
-                    f"{self.folder} has changed since the model was loaded from it; load it again to save."
-                )
+            checkpoint = unrounded(checkpoint, self.folder, self.fingerprint)
         save_checkpoint(target, checkpoint)
 
     @property
@@ -379,6 +354,19 @@ class Embedder:
         if projections:
             return projections[-1].linear.out_features
         return self.encoder.config.hidden * len(self.recipe.pooling)
+
+    def _job(
+        self,
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        dim: int | None = None,
+        normalize: bool | None = None,
+    ) -> Job[Array]:
+        prefix = prompt_of(self.recipe, prompt, prompt_name)
+        finish = Finish(prompt_tokens=self._engine.uncounted(prefix), dim=self._kept(dim), unit=normalize)
+        width = finish.dim or self._full_dim
+        return Job(partial(vectors, self.encoder, self.recipe, finish=finish), partial(_rows, width), _put, prefix)
 
     def _kept(self, dim: int | None) -> int | None:
         """Return how many features to keep, or None for all."""

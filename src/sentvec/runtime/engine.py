@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -65,6 +65,23 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Job(Generic[T]):
+    """What to do with texts, and what becomes of the results.
+
+    Attributes:
+        forward: what to run on each batch.
+        empty: makes the result of a window from its number of texts.
+        place: writes a batch's result into the window's: (window, where to, batch, result).
+        prefix: put in front of every text.
+    """
+
+    forward: Callable[[PackedBatch], Tensor]
+    empty: Callable[[int], T]
+    place: Callable[[T, Rows, PackedBatch, Array], None]
+    prefix: str = ""
+
+
+@dataclass(frozen=True)
 class Engine:
     """What a text needs on its way to the encoder.
 
@@ -78,24 +95,12 @@ class Engine:
     recipe: Recipe
     device: torch.device
 
-    def run(
-        self,
-        texts: Iterable[Text],
-        forward: Callable[[PackedBatch], Tensor],
-        empty: Callable[[int], T],
-        place: Callable[[T, Rows, PackedBatch, Array], None],
-        *,
-        prefix: str = "",
-        progress: bool | None = None,
-    ) -> Iterator[T]:
+    def run(self, texts: Iterable[Text], job: Job[T], *, progress: bool | None = None) -> Iterator[T]:
         """Tokenise windows of texts ahead, run them in batches of like length, and put results back in order.
 
         Args:
             texts: the texts; read no further ahead than two windows.
-            forward: what to run on each batch.
-            empty: makes the result of a window from its number of texts.
-            place: writes a batch's result into the window's: (window, where to, batch, result).
-            prefix: put in front of every text.
+            job: what to do with them.
             progress: see `sentvec.progress.track`.
 
         Yields:
@@ -107,13 +112,33 @@ class Engine:
         total = len(texts) if isinstance(texts, Sequence) else None
         report = Truncation(self.recipe.max_seq_length)
         with track("Encoding", total, progress) as advance:
-            for window in self._windows(iter(texts), prefix):
-                for ids, places in zip(window.encoded, window.places, strict=True):
-                    report.look(ids, window.first + places[0], times=len(places))
-                result = empty(len(window))
-                self._encode(window, forward, lambda *found, into=result: place(into, *found), advance)
-                yield result
+            for window in self._windows(iter(texts), job.prefix):
+                yield self.encode(window, job, report, advance)
         report.log()
+
+    def window(self, texts: list[Text], prefix: str, first: int) -> Window:
+        """Tokenise texts, of which the first stands at position `first` of the input; equal ones once."""
+        texts = checked(texts, first)
+        places: dict[Text, list[int]] = {}
+        for place, text in enumerate(texts):
+            places.setdefault(text, []).append(place)
+        named = [first + found[0] for found in places.values()]
+        return Window(first, self.tokenize(list(places), prefix, named), list(places.values()))
+
+    def encode(self, window: Window, job: Job[T], report: Truncation, advance: Advance) -> T:
+        """Run one window, count in `report` what was cut, and tell `advance` of each batch."""
+        for ids, found in zip(window.encoded, window.places, strict=True):
+            report.look(ids, window.first + found[0], times=len(found))
+        result = job.empty(len(window))
+        for chosen in plan([len(ids) for ids in window.encoded], BATCH_TOKENS):
+            batch = pack([window.encoded[i] for i in chosen], self.device)
+            with torch.inference_mode():  # around each batch, for it must not reach into the caller's code
+                values = job.forward(batch).cpu().numpy()
+            _check_finite(values, batch, [window.first + window.places[i][0] for i in chosen])
+            pairs = [(at, row) for row, i in enumerate(chosen) for at in window.places[i]]
+            job.place(result, Rows([at for at, _ in pairs], [row for _, row in pairs]), batch, values)
+            advance(len(pairs), tokens=len(batch.ids))
+        return result
 
     def tokenize(self, texts: Sequence[Text], prefix: str = "", places: Sequence[int] | None = None) -> list[TokenIds]:
         """Encode texts; `places` are their positions in the caller's input, for messages."""
@@ -142,43 +167,19 @@ class Engine:
         texts = list(islice(source, WINDOW))
         if len(texts) < WINDOW:  # all there is: a thread would only cost time
             if texts:
-                yield self._window(texts, prefix, 0)
+                yield self.window(texts, prefix, 0)
             return
         with ThreadPoolExecutor(1, thread_name_prefix="sentvec-tokenise") as ahead:
             first = 0
             coming: Future[Window] | None = None
             while texts:
-                ready, coming = coming, ahead.submit(self._window, texts, prefix, first)
+                ready, coming = coming, ahead.submit(self.window, texts, prefix, first)
                 if ready is not None:
                     yield ready.result()
                 first += len(texts)
                 texts = list(islice(source, WINDOW))
             assert coming is not None
             yield coming.result()
-
-    def _window(self, texts: list[Text], prefix: str, first: int) -> Window:
-        texts = checked(texts, first)
-        places: dict[Text, list[int]] = {}
-        for place, text in enumerate(texts):
-            places.setdefault(text, []).append(place)
-        named = [first + found[0] for found in places.values()]
-        return Window(first, self.tokenize(list(places), prefix, named), list(places.values()))
-
-    def _encode(
-        self,
-        window: Window,
-        forward: Callable[[PackedBatch], Tensor],
-        place: Callable[[Rows, PackedBatch, Array], None],
-        advance: Advance,
-    ) -> None:
-        for chosen in plan([len(ids) for ids in window.encoded], BATCH_TOKENS):
-            batch = pack([window.encoded[i] for i in chosen], self.device)
-            with torch.inference_mode():  # around each batch, for it must not reach into the caller's code
-                values = forward(batch).cpu().numpy()
-            _check_finite(values, batch, [window.first + window.places[i][0] for i in chosen])
-            pairs = [(at, row) for row, i in enumerate(chosen) for at in window.places[i]]
-            place(Rows([at for at, _ in pairs], [row for _, row in pairs]), batch, values)
-            advance(len(pairs), tokens=len(batch.ids))
 
     def _prepared(self, text: Text, prefix: str) -> Text:
         if isinstance(text, str):

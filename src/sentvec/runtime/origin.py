@@ -1,0 +1,68 @@
+"""A model's name in, its checkpoint out: as the caller wants it, and again as it was before anything was rounded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sentvec.checkpoint.hub import resolve
+from sentvec.checkpoint.load import Checkpoint, load
+from sentvec.errors import ModelError
+from sentvec.ops.pooling import check_pooling
+from sentvec.runtime.fingerprint import fingerprint
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model comes from.
+
+    Attributes:
+        name: the repository's name, or the absolute path of the folder that was asked for.
+        folder: where its files are.
+        changes: what the caller wants otherwise in the recipe.
+    """
+
+    name: str
+    folder: Path
+    changes: dict[str, Any]
+
+    def load(self) -> Checkpoint:
+        """Load the checkpoint, with the caller's changes; see `sentvec.checkpoint.load.load`."""
+        checkpoint = load(self.folder)
+        return replace(checkpoint, recipe=replace(checkpoint.recipe, **self.changes))
+
+
+def find(
+    name: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    local_files_only: bool = False,
+    pooling: str | Sequence[str] | None = None,
+    max_seq_length: int | None = None,
+) -> Origin:
+    """Find a model's folder; arguments and errors as for `Embedder.from_pretrained`."""
+    folder = resolve(name, revision=revision, local_files_only=local_files_only)
+    changes: dict[str, Any] = {}
+    if pooling is not None:
+        names = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+        changes["pooling"] = tuple(check_pooling(one) for one in names)
+    if max_seq_length is not None:
+        changes["max_seq_length"] = max_seq_length
+    # a collection remembers this name, and must find the model again from another working directory
+    known_as = str(folder.absolute()) if Path(name).expanduser() == folder else os.fspath(name)
+    return Origin(known_as, folder, changes)
+
+
+def unrounded(checkpoint: Checkpoint, folder: Path, expected: str) -> Checkpoint:
+    """Load a checkpoint's weights again as its files hold them, for one whose encoder runs in fewer digits.
+
+    Raises:
+        ModelError: they are no longer those with the fingerprint `expected`.
+    """
+    again = replace(load(folder), recipe=checkpoint.recipe)
+    if fingerprint(again) != expected:
+        raise ModelError(f"{folder} has changed since the model was loaded from it; load it again to save.")
+    return again
