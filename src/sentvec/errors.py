@@ -6,6 +6,7 @@
     ├── MissingExtra              an optional package is not installed
     ├── InvalidInput              an argument or a text cannot be used
     ├── NonFiniteOutput           a vector holds NaN or infinity
+    ├── WorkerDied                processes that encode died over the same rows, again and again
     ├── OutputError               vectors cannot be written, or gone on with
     ├── ModelError
     │   ├── ModelNotFound         no folder, cache entry, package or Hub repository of that name
@@ -40,6 +41,10 @@ class InvalidInput(SentvecError):
 
 class NonFiniteOutput(SentvecError):
     """A vector holds NaN or infinity; the message names the text's position."""
+
+
+class WorkerDied(SentvecError):
+    """Processes that encode died over the same rows, again and again; the message names the rows."""
 
 
 class OutputError(SentvecError):

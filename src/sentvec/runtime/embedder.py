@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
@@ -29,7 +29,9 @@ from sentvec.runtime.forward import Finish, token_states, vectors
 from sentvec.runtime.origin import find, unrounded
 from sentvec.runtime.precision import faster
 from sentvec.runtime.prompts import DOCUMENT, QUERY, passage_room, prompt_of, with_stored
+from sentvec.runtime.spread import spread
 from sentvec.runtime.stream import SHARD_ROWS, EncodeReport, encode_rows
+from sentvec.runtime.workers import Spread, pool_of
 from sentvec.text.tokenizer import Text, Tokenizer, checked
 
 
@@ -167,6 +169,7 @@ class Embedder:
         dim: int | None = None,
         normalize: bool | None = None,
         progress: bool | None = None,
+        workers: Spread = None,
     ) -> Array:
         """Encode texts into vectors, in the order in which they come.
 
@@ -180,6 +183,8 @@ class Embedder:
             dim: keep this many features, and scale to length one again where the vectors had it.
             normalize: whether vectors have length one; None leaves it to the checkpoint.
             progress: True shows progress, False does not, None shows it on a terminal after two seconds.
+            workers: encode in so many processes, or in one for each of these devices, or in these `Workers`; see
+                there. For many texts: a process takes seconds to start.
 
         Returns:
             float32, (n, dim) for an iterable, (dim,) for one str.
@@ -189,7 +194,8 @@ class Embedder:
             NonFiniteOutput: a vector holds NaN or infinity.
         """
         options: dict[str, Any] = {"prompt": prompt, "prompt_name": prompt_name, "dim": dim, "normalize": normalize}
-        found = [_rows(self._kept(dim) or self._full_dim, 0), *self.encode_stream(texts, **options, progress=progress)]
+        stream = self.encode_stream(texts, **options, progress=progress, workers=workers)
+        found = [_rows(self._kept(dim) or self._full_dim, 0), *stream]
         return cast(Array, found[1][0]) if isinstance(texts, str) else np.concatenate(found)
 
     def encode_to(
@@ -216,7 +222,7 @@ class Embedder:
             file_format: parquet (columns ``id`` and ``vector``) or npy.
             shard_rows: rows of a part, and so what a kill can cost.
             resume: go on with the parts that the folder holds.
-            options: prompt, prompt_name, dim, normalize and progress, as for `encode`.
+            options: prompt, prompt_name, dim, normalize, progress and workers, as for `encode`.
 
         Raises:
             OutputError: the folder cannot be written, or was begun with another input or other settings.
@@ -252,7 +258,8 @@ class Embedder:
         dim: int | None = None,
         normalize: bool | None = None,
         progress: bool | None = None,
-    ) -> Iterator[Array]:
+        workers: Spread = None,
+    ) -> Generator[Array, None, None]:
         """Encode a stream of texts as it is read: `encode` for inputs that do not fit in memory.
 
         Yields:
@@ -261,8 +268,11 @@ class Embedder:
         Raises:
             InvalidInput, NonFiniteOutput: as for `encode`.
         """
-        job = self._job(prompt=prompt, prompt_name=prompt_name, dim=dim, normalize=normalize)
-        return self._engine.run(iterable(texts), job, progress=progress)
+        options: dict[str, Any] = {"prompt": prompt, "prompt_name": prompt_name, "dim": dim, "normalize": normalize}
+        job = self._job(**options)  # refuses what is not possible, now
+        if workers is None or (workers is not True and workers == 1):
+            return self._engine.run(iterable(texts), job, progress=progress)
+        return spread(iterable(texts), pool_of(self, workers), options, limit=self.max_seq_length, progress=progress)
 
     def encode_query(self, texts: str | Iterable[Text], **options: Any) -> Array:
         """Encode questions with the checkpoint's "query" prompt, where it has one; options as for `encode`."""

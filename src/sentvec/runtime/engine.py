@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -95,7 +95,7 @@ class Engine:
     recipe: Recipe
     device: torch.device
 
-    def run(self, texts: Iterable[Text], job: Job[T], *, progress: bool | None = None) -> Iterator[T]:
+    def run(self, texts: Iterable[Text], job: Job[T], *, progress: bool | None = None) -> Generator[T, None, None]:
         """Tokenise windows of texts ahead, run them in batches of like length, and put results back in order.
 
         Args:

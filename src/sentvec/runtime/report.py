@@ -33,6 +33,14 @@ class Truncation:
             if len(ids) + ids.lost > self.longest:
                 self.longest, self.where = len(ids) + ids.lost, place
 
+    def add(self, later: Truncation) -> None:
+        """Count what another one has counted in later texts."""
+        self.texts += later.texts
+        self.cut += later.cut
+        self.lost += later.lost
+        if later.longest > self.longest:
+            self.longest, self.where = later.longest, later.where
+
     def log(self) -> None:
         """Say what was cut, if anything was."""
         if self.cut:

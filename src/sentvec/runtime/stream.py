@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -40,7 +41,7 @@ class EncodeReport:
 def encode_rows(
     folder: Path,
     rows: Iterable[tuple[Id, Text]],
-    vectors_of: Callable[[Iterator[Text]], Iterator[Array]],
+    vectors_of: Callable[[Iterator[Text]], Generator[Array, None, None]],
     *,
     key: dict[str, Any],
     file_format: str = "parquet",
@@ -80,10 +81,11 @@ def encode_rows(
                 yield row[1]
 
         encoded = 0
-        for vectors in _regrouped(vectors_of(texts()), shard_rows):
-            part = [waiting.popleft() for _ in range(len(vectors))]
-            out.write([name for name, _ in part], vectors, digest_rows(part))
-            encoded += len(part)
+        with closing(vectors_of(texts())) as stream:  # now, should writing fail, and not when the garbage is collected
+            for vectors in _regrouped(stream, shard_rows):
+                part = [waiting.popleft() for _ in range(len(vectors))]
+                out.write([name for name, _ in part], vectors, digest_rows(part))
+                encoded += len(part)
         out.finish()
         return EncodeReport(resumed + encoded, encoded, resumed, len(out.done))
 

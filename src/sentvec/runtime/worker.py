@@ -1,0 +1,129 @@
+"""One worker: a blueprint of a model and tasks in, vectors out. What runs in each process of a pool.
+
+As a program (`main`) it reads pickles from standard input and writes pickles to standard output; the process that
+started it writes the first and reads the second. It ends when that process does, however that ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import threading
+import traceback
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, BinaryIO
+
+from sentvec.errors import ModelError, SentvecError
+from sentvec.runtime.embedder import Embedder
+from sentvec.runtime.engine import Window
+from sentvec.runtime.report import Truncation
+from sentvec.runtime.spread import Answer, Blueprint, Task
+
+
+class Worker:
+    """A model made from a blueprint, and the two steps of a task.
+
+    Args:
+        blueprint: what model to make. Its weights are mapped from the file, so that processes share them.
+        device: where to put it.
+
+    Raises:
+        ModelError: the folder, or the model of that name on this machine, is another one.
+    """
+
+    def __init__(self, blueprint: Blueprint, device: str) -> None:
+        here = blueprint.folder.is_dir()
+        snapshot = blueprint.folder.parent.name == "snapshots"  # of the Hub's cache: the folder's name is the commit
+        source: Path | str = blueprint.folder if here else blueprint.name
+        self._model = Embedder.from_pretrained(
+            source,
+            precision=blueprint.precision,
+            device=device,
+            revision=blueprint.folder.name if snapshot and not here else None,
+            local_files_only=here,
+            pooling=blueprint.pooling,
+            max_seq_length=blueprint.max_seq_length,
+        )
+        if self._model.fingerprint != blueprint.fingerprint:
+            raise ModelError(
+                f"{source} is not the model that is being encoded with: its files, or the model after it was loaded, "
+                "have changed. Save it with save_pretrained, load it from there, and encode again."
+            )
+
+    def tokenise(self, task: Task) -> Window:
+        """Do what does not need the device."""
+        model = self._model
+        return model._engine.window(task.texts, model._job(**task.options).prefix, task.first)
+
+    def encode(self, task: Task, window: Window) -> Answer:
+        """Do the rest."""
+        model = self._model
+        report = Truncation(model.max_seq_length)
+        read: list[int] = []
+        vectors = model._engine.encode(
+            window, model._job(**task.options), report, lambda steps, tokens=0: read.append(tokens)
+        )
+        return Answer(vectors, report, sum(read))
+
+
+def main() -> None:
+    """Encode for the process that started this one."""
+    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print must not come between the answers
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    logging.getLogger("sentvec").setLevel(logging.ERROR)  # what loading says, the process that started this one said
+    try:
+        blueprint, device = pickle.load(source)  # noqa: S301 - from our own parent
+        worker = Worker(blueprint, device)
+    except EOFError:
+        return
+    except Exception as error:
+        _say(sink, portable(error))
+        return
+    _say(sink, None)
+    ready: SimpleQueue[tuple[Task, Window | Exception]] = SimpleQueue()
+    threading.Thread(target=_read, args=(source, worker, ready), daemon=True).start()
+    while True:
+        task, window = ready.get()
+        if isinstance(window, Exception):
+            _say(sink, window)
+            continue
+        try:
+            answer: Any = worker.encode(task, window)
+        except Exception as error:
+            answer = portable(error)
+        _say(sink, answer)
+
+
+def _read(source: BinaryIO, worker: Worker, ready: SimpleQueue[tuple[Task, Window | Exception]]) -> None:
+    """Tokenise one task while another is encoded; the other side sends no more than it wants held here."""
+    while True:
+        try:
+            task = pickle.load(source)  # noqa: S301 - from our own parent
+        except (EOFError, OSError, pickle.UnpicklingError):
+            os._exit(0)  # our parent has ended, and nobody waits for what is being encoded
+        try:
+            ready.put((task, worker.tokenise(task)))
+        except Exception as error:
+            ready.put((task, portable(error)))
+
+
+def _say(sink: BinaryIO, answer: object) -> None:
+    try:
+        pickle.dump(answer, sink, protocol=pickle.HIGHEST_PROTOCOL)
+        sink.flush()
+    except BrokenPipeError:
+        os._exit(0)
+
+
+def portable(error: Exception) -> Exception:
+    """Return an error that another process can read, with the stack of this one where it was not expected."""
+    if not isinstance(error, SentvecError):
+        error.add_note("In the worker:\n" + "".join(traceback.format_exception(error)).rstrip())
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    except Exception:
+        return RuntimeError(f"{type(error).__name__} in a worker: {error}")
+    return error

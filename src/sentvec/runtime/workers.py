@@ -1,0 +1,334 @@
+"""Tasks in, answers out, from processes of this machine that share one copy of the weights.
+
+Processes are started as programs, not by `multiprocessing`: a script needs no ``if __name__ == "__main__"``, and
+nothing of it is run again. Each has a thread here that feeds it. A process that dies is replaced, and what it held
+is given to the next one, a task at a time, so that a task that kills processes is found and named.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Any, Protocol
+
+import torch
+
+from sentvec.checkpoint.recipe import Recipe
+from sentvec.checkpoint.weights import SAFE, SAFE_INDEX
+from sentvec.errors import InvalidInput, WorkerDied
+from sentvec.runtime.spread import Answer, Blueprint, Pool, Task, count_or_names
+
+_log = logging.getLogger("sentvec")
+
+TRIES = 3
+"""How many processes may die over one task."""
+
+_PROGRAM = "from sentvec.runtime.worker import main; main()"
+
+
+Spread = int | Sequence[str] | Pool | None
+"""How many processes, or the device of each, or a pool that is there already, or None for this process alone."""
+
+
+class Model(Protocol):
+    """What workers need of a model; `Embedder` is one."""
+
+    name: str
+    folder: Path | None
+    device: torch.device
+    precision: str
+
+    @property
+    def recipe(self) -> Recipe:
+        """Pooling, and the most tokens of a text."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What the workers' models must have too."""
+
+    def save_pretrained(self, folder: str) -> None:
+        """Write it, for workers to load."""
+
+
+@dataclass
+class _Order:
+    task: Task
+    answer: Future[Answer] = field(default_factory=Future)
+    deaths: int = 0
+
+
+class _Died(Exception):
+    """A process has ended that should not have."""
+
+
+class _Refused(Exception):
+    """A process cannot make the model; the argument is its error."""
+
+
+class Workers:
+    """Processes that encode with one model. Use it in a ``with`` block, or close it; a process starts when needed.
+
+    Args:
+        model: the model; its weights are mapped from its folder, once for all processes. A model that has no folder,
+            or one without safetensors files, is saved to a temporary one first.
+        workers: how many processes, or the device of each: ``["cuda:0", "cuda:1"]``. A device may stand twice. A
+            number of processes shares the model's device; on CUDA, they go to all devices in turn.
+
+    Raises:
+        InvalidInput: `workers` is neither.
+    """
+
+    def __init__(self, model: Model, workers: int | Sequence[str] | None) -> None:
+        self._model = model
+        self._devices = count_or_names(workers, lambda count: _devices(model.device, count))
+        self._orders: SimpleQueue[_Order | None] = SimpleQueue()
+        self._keepers: list[_Keeper] = []
+        self._saved: tempfile.TemporaryDirectory[str] | None = None
+        self._closed = False
+
+    @property
+    def depth(self) -> int:
+        """How many tasks may be under way, or done and not yet fetched."""
+        return 3 * len(self._devices)
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of those that run now."""
+        return [keeper.process.pid for keeper in self._keepers if keeper.process is not None]
+
+    @cached_property
+    def blueprint(self) -> Blueprint:
+        """The model that they encode with."""
+        model = self._model
+        folder = model.folder
+        if folder is None or not any((folder / name).is_file() for name in (SAFE, SAFE_INDEX)):
+            self._saved = tempfile.TemporaryDirectory(prefix="sentvec-")
+            folder = Path(self._saved.name) / "model"
+            model.save_pretrained(str(folder))
+        recipe = model.recipe
+        found = (model.name, folder, model.precision, recipe.pooling, recipe.max_seq_length, model.fingerprint)
+        return Blueprint(*found)
+
+    def submit(self, task: Task) -> Future[Answer]:
+        """Give a task to the next process that is free.
+
+        Returns:
+            Where its answer will be, or its error; `WorkerDied` if it killed several processes.
+        """
+        if self._closed:
+            raise InvalidInput("these workers are closed; make new ones with Workers(model, ...).")
+        order = _Order(task)
+        self._orders.put(order)
+        if len(self._keepers) < len(self._devices):
+            device = self._devices[len(self._keepers)]
+            keeper = _Keeper(
+                self._orders, self.blueprint, device, max(1, torch.get_num_threads() // len(self._devices))
+            )
+            self._keepers.append(keeper)
+            keeper.thread.start()
+        return order.answer
+
+    def close(self) -> None:
+        """End the processes; what is not yet encoded is cancelled."""
+        self._closed = True
+        for keeper in self._keepers:
+            keeper.stop()
+            self._orders.put(None)
+        for keeper in self._keepers:
+            keeper.thread.join()
+        while not self._orders.empty():
+            order = self._orders.get()
+            if order is not None:
+                order.answer.cancel()
+        if self._saved is not None:
+            self._saved.cleanup()
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def pool_of(model: Model, workers: Spread) -> AbstractContextManager[Pool]:
+    """Return the pool that `workers` is, to be left as it is, or a new one, to be closed.
+
+    Raises:
+        InvalidInput: it is neither, or encodes with another model.
+    """
+    if not isinstance(workers, Pool):
+        return Workers(model, workers)
+    theirs = workers.blueprint
+    if (theirs.fingerprint, theirs.precision) != (model.fingerprint, model.precision):
+        raise InvalidInput(f"these workers encode with another model, {theirs.name}; make them with this one.")
+    return nullcontext(workers)
+
+
+class _Keeper:
+    """The thread that feeds one process, and starts another when it dies."""
+
+    def __init__(self, orders: SimpleQueue[_Order | None], blueprint: Blueprint, device: str, threads: int) -> None:
+        self.process: _Process | None = None
+        self.thread = threading.Thread(target=self._run, name=f"sentvec-worker-{device}", daemon=True)
+        self._orders = orders
+        self._blueprint, self._device, self._threads = blueprint, device, threads
+        # beside an encoder on the CPU there is nothing to gain by tokenising ahead, and the last tasks would be
+        # shared out less evenly
+        self._ahead = 1 if device.startswith("cpu") else 2
+        self._held: deque[_Order] = deque()  # sent, and not yet answered
+        self._again: deque[_Order] = deque()  # what a process held when it died
+        self._stopped = False
+        self._starting = threading.Lock()
+
+    def stop(self) -> None:
+        """End the process, and with it the thread."""
+        with self._starting:
+            self._stopped = True
+            if self.process is not None:
+                self.process.kill()
+
+    def _run(self) -> None:
+        while not self._stopped:
+            try:
+                if not self._send():
+                    self._receive()
+            except _Died:
+                if not self._stopped:
+                    self._replace()
+            except _Refused as refused:
+                while self._held:
+                    self._held.popleft().answer.set_exception(refused.args[0])
+        for order in (*self._held, *self._again):
+            order.answer.cancel()
+        if self.process is not None:
+            self.process.end()
+
+    def _send(self) -> bool:
+        """Send one more task, if there is room and one waits; wait for one only where nothing else is to do."""
+        alone = bool(self._again) or any(order.deaths for order in self._held)
+        if len(self._held) >= (1 if alone else self._ahead):
+            return False
+        try:
+            order = self._again.popleft() if self._again else self._orders.get(block=not self._held)
+        except Empty:
+            return False
+        if order is None:
+            self._stopped = True
+            return True
+        self._held.append(order)
+        if self.process is None:
+            self._start()
+        assert self.process is not None
+        self.process.send(order.task)
+        return True
+
+    def _receive(self) -> None:
+        assert self.process is not None
+        answer = self.process.receive()
+        order = self._held.popleft()
+        if isinstance(answer, Exception):
+            order.answer.set_exception(answer)
+        else:
+            order.answer.set_result(answer)
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._stopped:
+                raise _Died
+            self.process = _Process(self._threads)
+        self.process.send((self._blueprint, self._device))
+        error = self.process.receive()
+        if error is not None:
+            self.process.end()
+            self.process = None
+            raise _Refused(error)
+
+    def _replace(self) -> None:
+        assert self.process is not None
+        how = self.process.end()
+        self.process = None
+        while self._held:
+            order = self._held.popleft()
+            order.deaths += 1
+            if order.deaths < TRIES:
+                _log.warning("a worker process %s; rows %s are encoded again by a new one", how, order.task.rows)
+                self._again.append(order)
+                continue
+            order.answer.set_exception(
+                WorkerDied(
+                    f"{TRIES} worker processes, one after the other, died over rows {order.task.rows} of the input; "
+                    f"the last {how}. Rows before these are done. If memory ran out, take fewer workers; or else "
+                    "look for an odd text among these rows."
+                )
+            )
+
+
+class _Process:
+    """One process, and the two pipes to it."""
+
+    def __init__(self, threads: int) -> None:
+        # -P and the path: the process finds the modules that this one has, and not what lies in the current folder
+        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+        share = {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
+        self._popen = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-P", "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | share | {"PYTHONPATH": path},
+            process_group=0 if os.name == "posix" else None,  # Ctrl-C is for this process, which ends the others
+        )
+        self.pid = self._popen.pid
+
+    def send(self, content: object) -> None:
+        assert self._popen.stdin is not None
+        try:
+            pickle.dump(content, self._popen.stdin, protocol=pickle.HIGHEST_PROTOCOL)
+            self._popen.stdin.flush()
+        except OSError:
+            raise _Died from None
+
+    def receive(self) -> Any:
+        assert self._popen.stdout is not None
+        try:
+            return pickle.load(self._popen.stdout)  # noqa: S301 - from our own child
+        except (EOFError, OSError, pickle.UnpicklingError):
+            raise _Died from None
+
+    def kill(self) -> None:
+        self._popen.kill()
+
+    def end(self) -> str:
+        """Make sure that it has ended, and say how it did."""
+        code = self._popen.poll()
+        self._popen.kill()
+        code = self._popen.wait() if code is None else code
+        for pipe in (self._popen.stdin, self._popen.stdout):
+            assert pipe is not None
+            with suppress(OSError):  # what was left in its buffer has nowhere to go
+                pipe.close()
+        if code >= 0:
+            return f"ended with code {code}"
+        return f"was ended by {signal.Signals(-code).name}"
+
+
+def _devices(device: torch.device, count: int) -> list[str]:
+    if device.type != "cuda":
+        return [str(device)] * count
+    return [f"cuda:{i % torch.cuda.device_count()}" for i in range(count)]
