@@ -12,9 +12,10 @@ from sentvec.models.config import EncoderConfig
 from sentvec.nn.attention import SelfAttention
 from sentvec.nn.embeddings import TokenEmbeddings
 from sentvec.nn.feedforward import FeedForward
-from sentvec.nn.layer import PostNormLayer, run_layers
+from sentvec.nn.layer import PostNormLayer
 from sentvec.nn.pooler import Pooler
 from sentvec.nn.probe import Probe
+from sentvec.nn.stack import Layers
 
 
 class BertEncoder(nn.Module):
@@ -37,7 +38,7 @@ class BertEncoder(nn.Module):
             dropout=config.dropout,
             position_offset=config.position_offset,
         )
-        self.layers = nn.ModuleList(_layer(config) for _ in range(config.layers))
+        self.layers = Layers(_layer(config) for _ in range(config.layers))
         self.pooler = Pooler(hidden=config.hidden) if add_pooling_layer else None
 
     def forward(self, batch: PackedBatch, *, kernel: str = "auto", probe: Probe | None = None) -> Tensor:
@@ -51,7 +52,8 @@ class BertEncoder(nn.Module):
         Returns:
             The last layer's hidden states, (tokens, hidden).
         """
-        return run_layers(self.layers, self.embeddings(batch), batch, kernel, probe)
+        out: Tensor = self.layers(self.embeddings(batch), batch, kernel, probe)
+        return out
 
 
 def _layer(config: EncoderConfig) -> PostNormLayer:

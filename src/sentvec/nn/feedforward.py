@@ -20,6 +20,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.up = nn.Linear(hidden, intermediate)
         self.down = nn.Linear(intermediate, hidden)
+        self.act_name = act
         self.act = activation(act)
 
     def forward(self, states: Tensor) -> Tensor:

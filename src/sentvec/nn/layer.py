@@ -1,8 +1,6 @@
-"""One transformer layer, and a stack of them: hidden states (tokens, hidden) in, (tokens, hidden) out."""
+"""One transformer layer: hidden states (tokens, hidden) in, (tokens, hidden) out."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from torch import Tensor, nn
 
@@ -44,16 +42,3 @@ class PostNormLayer(nn.Module):
         states = self.attention_norm(states + self.dropout(self.attention(states, batch, kernel, probe)))
         out: Tensor = self.feed_forward_norm(states + self.dropout(self.feed_forward(states)))
         return out
-
-
-def run_layers(
-    layers: Iterable[nn.Module], states: Tensor, batch: PackedBatch, kernel: str, probe: Probe | None
-) -> Tensor:
-    """Send the output of the embeddings through every layer, showing each hidden state to the probe."""
-    if probe is not None:
-        probe.hidden(0, states)
-    for number, layer in enumerate(layers, start=1):
-        states = layer(states, batch, kernel, probe)
-        if probe is not None:
-            probe.hidden(number, states)
-    return states

@@ -6,7 +6,12 @@ import torch
 
 from sentvec.errors import InvalidInput
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.float32,  # products in int8, everything between them in float32
+}
 
 
 def device_of(name: str) -> torch.device:

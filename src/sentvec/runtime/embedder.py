@@ -24,6 +24,7 @@ from sentvec.ops.similarity import similarity
 from sentvec.runtime.checks import check, comparable, iterable, numbered, possible_dim
 from sentvec.runtime.device import device_of, precision_of
 from sentvec.runtime.engine import Array, Engine, Job, Rows
+from sentvec.runtime.fast import set_up
 from sentvec.runtime.fingerprint import fingerprint
 from sentvec.runtime.forward import Finish, token_states, vectors
 from sentvec.runtime.origin import find, unrounded
@@ -69,6 +70,7 @@ class Embedder:
         if dtype != torch.float32:
             self.fingerprint = fingerprint(checkpoint)  # now, while the weights are what the checkpoint holds
         self.encoder.to(device=self.device, dtype=dtype)
+        set_up(self.encoder, self.device, precision)
         for step in checkpoint.recipe.steps:
             if isinstance(step, Projection):
                 step.to(self.device)

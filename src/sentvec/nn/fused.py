@@ -1,0 +1,155 @@
+"""A stack of post-norm layers for encoding on a processor: states (tokens, hidden) in, (tokens, hidden) out.
+
+Weights are packed once in the order in which oneDNN multiplies them, or quantised to int8, and everything between two
+products is one pass over memory. Numbers are those of `PostNormLayer`, to rounding. There is no training here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sentvec.batch import PackedBatch
+from sentvec.nn.layer import PostNormLayer
+from sentvec.nn.probe import Probe
+from sentvec.nn.steps import Norm, Operand, Product, Steps
+
+MULTIPLE = 16
+"""Widths must be multiples of so many features: the lanes of the compiled steps."""
+
+# config.json's names of activations, as the steps call them
+_ACTS = {
+    "gelu": "gelu", "gelu_python": "gelu", "gelu_new": "gelu_tanh", "gelu_accurate": "gelu_tanh",
+    "gelu_fast": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_python_tanh": "gelu_tanh", "relu": "relu",
+}  # fmt: skip
+
+
+def fusible(layers: Sequence[nn.Module]) -> bool:
+    """Say whether `FusedStack` computes what these layers do."""
+    return bool(layers) and all(
+        type(layer) is PostNormLayer
+        and layer.feed_forward.act_name in _ACTS
+        and layer.attention.qkv.in_features // layer.attention.heads % MULTIPLE == 0
+        and layer.feed_forward.up.out_features % MULTIPLE == 0
+        for layer in layers
+    )
+
+
+class FusedStack:
+    """Post-norm layers, made ready once.
+
+    It holds weights of its own and does not follow changes of the layers; `stale` tells.
+
+    Args:
+        layers: layers that are `fusible`, float32 or bfloat16, on the processor.
+        steps: what runs between the products.
+        int8: multiply int8: weights with one scale for each output feature, activations with one for each token.
+            States stay in float32.
+    """
+
+    def __init__(self, layers: Sequence[nn.Module], steps: Steps, *, int8: bool = False) -> None:
+        self._steps = steps
+        self._int8 = int8
+        self._made_from = _versions(layers)
+        with torch.no_grad():
+            self._layers = [_Ready.of(layer, int8) for layer in layers if isinstance(layer, PostNormLayer)]
+
+    def stale(self, layers: Sequence[nn.Module]) -> bool:
+        """Say whether weights have changed since."""
+        return _versions(layers) != self._made_from
+
+    def __call__(self, states: Tensor, batch: PackedBatch, probe: Probe | None = None) -> Tensor:
+        """Send the output of the embeddings through every layer.
+
+        Args:
+            states: (tokens, hidden), float32 or bfloat16.
+            batch: the texts that they are of.
+            probe: may ask for hidden states, not for attention.
+        """
+        steps = self._steps
+        states = states.contiguous()
+        if probe is not None:
+            probe.hidden(0, states)
+        operand = steps.operand(states, self._int8)
+        for number, layer in enumerate(self._layers, start=1):
+            mixed = steps.attend(layer.qkv(operand), batch, layer.heads)
+            states, operand = steps.add_norm(
+                layer.output(steps.operand(mixed, self._int8)), states, layer.attention_norm
+            )
+            inner = steps.act(layer.up(operand), layer.act)
+            states, operand = steps.add_norm(layer.down(inner), states, layer.feed_forward_norm)
+            if probe is not None:
+                probe.hidden(number, states)
+        return states
+
+
+class _Packed:
+    """A linear map in float32 or bfloat16, packed where torch offers it."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        self._weight = linear.weight.detach()
+        self._bias = linear.bias.detach()
+        self._packed: Tensor | None = None
+        if hasattr(torch.ops.mkldnn, "_reorder_linear_weight") and torch._C._has_mkldnn:
+            self._packed = torch.ops.mkldnn._reorder_linear_weight(self._weight.contiguous(), None)
+
+    def __call__(self, operand: Operand) -> Product:
+        if self._packed is None:
+            return Product(functional.linear(operand.data, self._weight, self._bias))
+        return Product(torch.ops.mkldnn._linear_pointwise(operand.data, self._packed, self._bias, "none", [], ""))
+
+
+class _Quantised:
+    """A linear map in int8, with one scale for each output feature."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        weight = linear.weight.detach().float()
+        scale = weight.abs().amax(1) / 127  # (out features,)
+        self._scale = scale
+        self._steps = (weight / scale.clamp(min=1e-30)[:, None]).round().to(torch.int8).t()
+        self._bias = linear.bias.detach().float()
+
+    def __call__(self, operand: Operand) -> Product:
+        return Product(torch._int_mm(operand.data, self._steps), operand.rows, self._scale, self._bias)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """One layer, ready to run."""
+
+    heads: int
+    act: str
+    qkv: _Packed | _Quantised
+    output: _Packed | _Quantised
+    attention_norm: Norm
+    up: _Packed | _Quantised
+    down: _Packed | _Quantised
+    feed_forward_norm: Norm
+
+    @classmethod
+    def of(cls, layer: PostNormLayer, int8: bool) -> _Ready:
+        make = _Quantised if int8 else _Packed
+        return cls(
+            heads=layer.attention.heads,
+            act=_ACTS[layer.feed_forward.act_name],
+            qkv=make(layer.attention.qkv),
+            output=make(layer.attention.output),
+            attention_norm=_norm(layer.attention_norm),
+            up=make(layer.feed_forward.up),
+            down=make(layer.feed_forward.down),
+            feed_forward_norm=_norm(layer.feed_forward_norm),
+        )
+
+
+def _norm(norm: nn.LayerNorm) -> Norm:
+    # clones, so that they keep what the packed weights keep
+    return Norm(norm.weight.detach().float().clone(), norm.bias.detach().float().clone(), norm.eps)
+
+
+def _versions(layers: Sequence[nn.Module]) -> list[tuple[int, int]]:
+    """Return what changes when a parameter is written to or replaced."""
+    return [(p.data_ptr(), p._version) for layer in layers for p in layer.parameters()]

@@ -1,0 +1,64 @@
+"""An encoder's stack of layers: the output of the embeddings (tokens, hidden) in, (tokens, hidden) out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sentvec.batch import PackedBatch
+from sentvec.nn.fused import FusedStack, fusible
+from sentvec.nn.probe import Probe
+from sentvec.nn.steps import Steps
+
+
+class Layers(nn.ModuleList):
+    """Layers that run one after the other, or, once `fuse` was called, as one `FusedStack` when that is possible."""
+
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        super().__init__(layers)
+        self._steps: Steps | None = None
+        self._int8 = False
+        self._fused: FusedStack | None = None
+
+    @property
+    def fusible(self) -> bool:
+        """Whether `fuse` can do anything for these layers."""
+        return fusible(list(self))
+
+    def fuse(self, steps: Steps, *, int8: bool = False) -> None:
+        """Run as a `FusedStack` from now on, wherever no gradients and no attention maps are asked for.
+
+        Weights are made ready at the first call, and again when they have changed.
+        """
+        self._steps, self._int8, self._fused = steps, int8, None
+
+    def forward(self, states: Tensor, batch: PackedBatch, kernel: str, probe: Probe | None) -> Tensor:
+        """Run all layers, showing each hidden state to the probe. A named attention `kernel` runs layer by layer."""
+        if self._steps is not None and kernel == "auto" and not (probe is not None and probe.attention):
+            fused = self._ready(states)
+            if fused is not None:
+                return fused(states, batch, probe)
+        if probe is not None:
+            probe.hidden(0, states)
+        for number, layer in enumerate(self, start=1):
+            states = layer(states, batch, kernel, probe)
+            if probe is not None:
+                probe.hidden(number, states)
+        return states
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and other processes make weights ready for themselves: packed ones cannot travel."""
+        return self.__dict__ | {"_steps": None, "_fused": None}
+
+    def _ready(self, states: Tensor) -> FusedStack | None:
+        assert self._steps is not None
+        if torch.is_grad_enabled() or self.training or states.device.type != "cpu" or not self.fusible:
+            return None
+        if states.dtype not in (torch.float32, torch.bfloat16):
+            return None
+        if self._fused is None or self._fused.stale(list(self)):
+            self._fused = FusedStack(list(self), self._steps, int8=self._int8)
+        return self._fused

@@ -1,0 +1,129 @@
+"""What happens between the matrix products of a layer, in torch: products in, the next operands out.
+
+`EagerSteps` is the plain statement of each step, which `sentvec.nn.compiled` is tested against, and what int8 runs on
+where there is no compiler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sentvec.batch import PackedBatch
+from sentvec.nn.kernels import attention
+
+ACTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": functional.gelu,
+    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "relu": functional.relu,
+}
+"""Activations that steps know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A matrix product as it came.
+
+    Attributes:
+        data: (tokens, features), float32 or bfloat16; or int32, sums of products of int8.
+        rows: for int32, what one step of each token's int8 is worth, (tokens,) float32.
+        columns: for int32, the same for each output feature of the weights, (features,) float32.
+        bias: for int32, added after scaling, (features,) float32. Other products have it already.
+    """
+
+    data: Tensor
+    rows: Tensor | None = None
+    columns: Tensor | None = None
+    bias: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """What the next matrix product reads.
+
+    Attributes:
+        data: (tokens, features), float32, bfloat16 or int8.
+        rows: for int8, the scale of each token, (tokens,) float32. A token's scale depends on that token alone, so
+            a vector does not depend on its batch.
+    """
+
+    data: Tensor
+    rows: Tensor | None = None
+
+
+class Steps(Protocol):
+    """The steps of a layer. States are float32, or bfloat16 where products are."""
+
+    def attend(self, product: Product, batch: PackedBatch, heads: int) -> Tensor:
+        """Attention of queries, keys and values side by side, (tokens, 3 * hidden) -> (tokens, hidden)."""
+
+    def add_norm(self, product: Product, states: Tensor, norm: Norm) -> tuple[Tensor, Operand]:
+        """Add, normalise: the next states, and the same as an operand (int8 where the product is int32)."""
+
+    def act(self, product: Product, name: str) -> Operand:
+        """Apply an activation of `ACTS`."""
+
+    def operand(self, states: Tensor, int8: bool) -> Operand:
+        """Make states an operand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A layer normalisation's numbers: weight and bias (features,) in float32, and epsilon."""
+
+    weight: Tensor
+    bias: Tensor
+    eps: float
+
+
+class EagerSteps:
+    """Every step with torch's own operations."""
+
+    def attend(self, product: Product, batch: PackedBatch, heads: int) -> Tensor:
+        """See `Steps`."""
+        tokens, width = product.data.shape
+        q, k, v = _value(product).view(tokens, 3, heads, width // 3 // heads).unbind(1)
+        return attention(q, k, v, batch.lengths).reshape(tokens, width // 3).to(_states_of(product))
+
+    def add_norm(self, product: Product, states: Tensor, norm: Norm) -> tuple[Tensor, Operand]:
+        """See `Steps`."""
+        total = _value(product) + states.float()
+        out = functional.layer_norm(total, total.shape[-1:], norm.weight, norm.bias, norm.eps).to(states.dtype)
+        return out, self.operand(out, product.data.dtype == torch.int32)
+
+    def act(self, product: Product, name: str) -> Operand:
+        """See `Steps`."""
+        out = ACTS[name](_value(product)).to(_states_of(product))
+        return self.operand(out, product.data.dtype == torch.int32)
+
+    def operand(self, states: Tensor, int8: bool) -> Operand:
+        """See `Steps`."""
+        return quantise(states) if int8 else Operand(states)
+
+
+def quantise(x: Tensor) -> Operand:
+    """Int8 of every row with a scale of its own: symmetric, the largest magnitude of a row becomes 127.
+
+    >>> int8 = quantise(torch.tensor([[1.0, -0.5], [0.0, 0.0]]))
+    >>> int8.data.tolist(), (int8.rows * 127).tolist()
+    ([[127, -64], [0, 0]], [1.0, 0.0])
+    """
+    scale = x.float().abs().amax(-1) / 127
+    steps = x.float() / torch.where(scale > 0, scale, torch.ones_like(scale))[..., None]
+    return Operand(steps.round().nan_to_num().to(torch.int8), scale)
+
+
+def _value(product: Product) -> Tensor:
+    value = product.data.float()
+    if product.rows is not None and product.columns is not None:
+        value = value * product.rows[:, None] * product.columns
+    return value if product.bias is None else value + product.bias
+
+
+def _states_of(product: Product) -> torch.dtype:
+    return torch.bfloat16 if product.data.dtype == torch.bfloat16 else torch.float32

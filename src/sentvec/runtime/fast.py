@@ -1,0 +1,37 @@
+"""An encoder in: the same encoder, set up for the fastest way that this machine has."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from sentvec.errors import InvalidInput
+from sentvec.nn.compiled import compiled
+from sentvec.nn.stack import Layers
+from sentvec.nn.steps import EagerSteps
+
+
+def set_up(encoder: nn.Module, device: torch.device, precision: str) -> None:
+    """Let an encoder's layers run fused, where they can.
+
+    Args:
+        encoder: on its device, in its number format; for int8 that is float32.
+        device: where it is.
+        precision: float32, bfloat16, float16 or int8.
+
+    Raises:
+        InvalidInput: int8 is asked for where there is none.
+    """
+    layers = getattr(encoder, "layers", None)
+    can = isinstance(layers, Layers) and layers.fusible
+    if precision == "int8" and (device.type != "cpu" or not can):
+        where = f"on {device.type}" if device.type != "cpu" else "for this architecture and its widths"
+        raise InvalidInput(f"precision 'int8' is not offered {where}. Take bfloat16, or auto.")
+    if not can or device.type != "cpu":
+        return
+    assert isinstance(layers, Layers)
+    steps = compiled()
+    if precision == "int8":
+        layers.fuse(steps or EagerSteps(), int8=True)
+    elif steps is not None and precision in ("float32", "bfloat16"):
+        layers.fuse(steps)

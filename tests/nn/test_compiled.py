@@ -1,0 +1,86 @@
+"""Compiling is optional: once where there is a compiler, a word in the log where there is none."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from sentvec.nn import compiled as room
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """Return an empty cache, and a `compiled` that remembers nothing."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(room.SWITCH, raising=False)
+    room.compiled.cache_clear()
+    yield tmp_path / "sentvec"
+    room.compiled.cache_clear()
+
+
+needs_compiler = pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler")
+
+
+@needs_compiler
+def test_compiled_once_and_found_again(fresh, caplog):
+    caplog.set_level(logging.INFO, "sentvec")
+    assert room.compiled() is not None
+    assert "compiling" in caplog.text
+    (library,) = fresh.iterdir()
+    made = library.stat().st_mtime_ns
+    assert stat.S_IMODE(fresh.stat().st_mode) & 0o022 == 0
+    caplog.clear()
+    room.compiled.cache_clear()
+    assert room.compiled() is not None
+    assert caplog.text == ""
+    assert library.stat().st_mtime_ns == made
+
+
+def test_no_compiler_is_no_failure(fresh, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "sentvec")
+    monkeypatch.setenv("PATH", str(fresh))
+    monkeypatch.delenv("CXX", raising=False)
+    assert room.compiled() is None
+    assert "no C++ compiler. Install g++" in caplog.text
+
+
+def test_a_compiler_that_fails_is_no_failure(fresh, monkeypatch, caplog, tmp_path):
+    caplog.set_level(logging.INFO, "sentvec")
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho 'steps.cpp:1: error: out of cheese' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CXX", str(broken))
+    assert room.compiled() is None
+    assert "out of cheese" in caplog.text
+    assert list(fresh.iterdir()) == []
+
+
+@needs_compiler
+def test_a_broken_library_in_the_cache_is_made_again(fresh):
+    library = room._build()
+    library.write_bytes(b"not a library")
+    assert room.compiled() is not None
+    assert library.read_bytes()[:4] == b"\x7fELF"
+
+
+def test_a_cache_that_others_may_write_to_is_not_used(fresh, caplog):
+    caplog.set_level(logging.INFO, "sentvec")
+    fresh.mkdir()
+    fresh.chmod(0o777)
+    assert room.compiled() is None
+    assert "others may write" in caplog.text
+
+
+def test_it_can_be_switched_off(fresh, monkeypatch):
+    monkeypatch.setenv(room.SWITCH, "0")
+    assert room.compiled() is None
+    assert not fresh.exists()
+
+
+def test_the_source_is_part_of_the_package():
+    assert {path.name for path in room.SOURCE.iterdir()} >= {"steps.cpp", "lanes.h"}
+    assert Path(room.SOURCE).is_relative_to(Path(room.__file__).parent)
