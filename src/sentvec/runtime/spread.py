@@ -11,6 +11,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import torch
+
+from sentvec.checkpoint.recipe import Recipe
 from sentvec.errors import InvalidInput
 from sentvec.progress import track
 from sentvec.runtime.engine import Array
@@ -41,6 +44,33 @@ class Blueprint:
     pooling: tuple[str, ...]
     max_seq_length: int
     fingerprint: str
+
+
+class Model(Protocol):
+    """What workers need of a model; `Embedder` is one."""
+
+    name: str
+    folder: Path | None
+    device: torch.device
+    precision: str
+
+    @property
+    def recipe(self) -> Recipe:
+        """Pooling, and the most tokens of a text."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What the workers' models must have too."""
+
+    def save_pretrained(self, folder: str) -> None:
+        """Write it, for workers to load."""
+
+
+def blueprint_of(model: Model, folder: Path) -> Blueprint:
+    """Describe a model whose files are in `folder`."""
+    recipe = model.recipe
+    found = (model.name, folder, model.precision, recipe.pooling, recipe.max_seq_length, model.fingerprint)
+    return Blueprint(*found)
 
 
 @dataclass(frozen=True)

@@ -24,14 +24,13 @@ from functools import cached_property
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-from sentvec.checkpoint.recipe import Recipe
 from sentvec.checkpoint.weights import SAFE, SAFE_INDEX
 from sentvec.errors import InvalidInput, WorkerDied
-from sentvec.runtime.spread import Answer, Blueprint, Pool, Task, count_or_names
+from sentvec.runtime.spread import Answer, Blueprint, Model, Pool, Task, blueprint_of, count_or_names
 
 _log = logging.getLogger("sentvec")
 
@@ -43,26 +42,6 @@ _PROGRAM = "from sentvec.runtime.worker import main; main()"
 
 Spread = int | Sequence[str] | Pool | None
 """How many processes, or the device of each, or a pool that is there already, or None for this process alone."""
-
-
-class Model(Protocol):
-    """What workers need of a model; `Embedder` is one."""
-
-    name: str
-    folder: Path | None
-    device: torch.device
-    precision: str
-
-    @property
-    def recipe(self) -> Recipe:
-        """Pooling, and the most tokens of a text."""
-
-    @property
-    def fingerprint(self) -> str:
-        """What the workers' models must have too."""
-
-    def save_pretrained(self, folder: str) -> None:
-        """Write it, for workers to load."""
 
 
 @dataclass
@@ -120,9 +99,7 @@ class Workers:
             self._saved = tempfile.TemporaryDirectory(prefix="sentvec-")
             folder = Path(self._saved.name) / "model"
             model.save_pretrained(str(folder))
-        recipe = model.recipe
-        found = (model.name, folder, model.precision, recipe.pooling, recipe.max_seq_length, model.fingerprint)
-        return Blueprint(*found)
+        return blueprint_of(model, folder)
 
     def submit(self, task: Task) -> Future[Answer]:
         """Give a task to the next process that is free.

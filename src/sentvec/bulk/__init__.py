@@ -1,0 +1,1 @@
+"""Bulk encoding over many machines: rows and a model in, a folder of parts out."""
