@@ -207,9 +207,9 @@ def _tried(runner: Runner, name: str, setting: Setting, texts: list[str]) -> tup
     took, chosen = best[0], tried[best[1]]
     for step in (1, -1):  # from 32 up for as long as that helps; if it never did, down
         start, at = chosen, BATCHES.index(chosen.batch)
-        while 0 <= at + step < len(BATCHES):
+        while 0 <= at + step < len(BATCHES) and BATCHES[at] < len(texts):
             at += step
-            if (now := seconds(replace(chosen, batch=BATCHES[at]))) >= took:
+            if (now := seconds(replace(chosen, batch=BATCHES[at]))) > 0.98 * took:  # less is noise
                 break
             took, chosen = now, replace(chosen, batch=BATCHES[at])
         if chosen != start:

@@ -38,6 +38,9 @@ def base(folder: Path, data: Path) -> None:
 
     torch.manual_seed(0)
     transformers.BertModel(transformers.BertConfig(vocab_size=21128)).save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["position_embedding_type"] = "absolute"  # CTranslate2 asks for it; transformers 5 no longer writes it
+    (folder / "config.json").write_text(json.dumps(config))
     (folder / "vocab.txt").write_bytes((data / "tokenizers/bert-base-chinese/vocab.txt").read_bytes())
     (folder / "tokenizer_config.json").write_text(
         json.dumps({"tokenizer_class": "BertTokenizer", "model_max_length": LENGTH})
