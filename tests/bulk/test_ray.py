@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.builders import add_modules, tiny_bert
+from tests.cli.running import inside
 from tests.runtime.writer import texts
 
 from sentvec import Embedder
@@ -177,12 +178,27 @@ def test_a_step_for_pipelines_of_ones_own(cluster, folder, tiny):
     np.testing.assert_allclose(vectors, tiny.encode(list(texts(60)), dim=8), atol=1e-6)
 
 
+def test_the_command_line_goes_on_where_processes_stopped(cluster, folder, tiny, tmp_path, monkeypatch, capsys):
+    run = inside(monkeypatch, capsys)
+    source, out = tmp_path / "rows.txt", tmp_path / "out"
+    source.write_text("".join(f"{text}\n" for text in texts(100)))
+    command = ("encode", source, "-m", folder, "-o", out, "--device", "cpu", "--shard-rows", "30", "--workers", "1")
+    assert run(*command).code == 0
+    source.write_text("".join(f"{text}\n" for text in texts(300)))
+    assert "100 of them from before" in run(*command, "--engine", "ray", "--resume").err
+    ids, vectors = everything(out)
+    assert ids == list(range(300))
+    np.testing.assert_allclose(vectors, tiny.encode(texts(300)), atol=1e-6)
+
+
 def test_what_cannot_be(cluster, folder, tiny):
     from sentvec.bulk.ray import RayWorkers
 
-    for values in ({"workers": 0}, {"workers": True}, {"gpus": -1}, {"cpus": -1}):
+    for values in ({"workers": 0}, {"workers": True}, {"gpus": 0}, {"cpus": -1}):
         with pytest.raises(InvalidInput, match="give 1 worker or more"):
             RayWorkers(tiny, **values)
+    with pytest.raises(InvalidInput, match="device 'cuda:1' cannot be used on Ray"):
+        RayWorkers(tiny, device="cuda:1")
     changed = Embedder.from_pretrained(folder, device="cpu")
     next(changed.encoder.parameters()).data.mul_(1.5)
     with RayWorkers(changed, 1, cpus=0.5) as workers, pytest.raises(ModelError, match="is not the model"):

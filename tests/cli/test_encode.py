@@ -296,3 +296,34 @@ def test_csv_rows_have_ids_too(sentvec):
     assert sentvec("rows.csv", "-o", "out", "--id-field", "name", "--format", "npy").code == 0
     assert [ids for ids, _ in read_vectors("out")] == [["a", "b"]]
     assert "no column 'id' (it has: name, text)" in sentvec("rows.csv", "-o", "out2", "--id-field", "id").err
+
+
+@pytest.mark.parametrize("several", [["--workers", "2"], ["--devices", "cpu, cpu"]], ids=" ".join)
+def test_several_processes_write_what_one_does(sentvec, vectors, several, monkeypatch):
+    monkeypatch.setattr("sentvec.runtime.spread.TASK_TEXTS", 2)
+    write("t.txt", "".join(f"{line}\n" for line in LINES))
+    assert sentvec("t.txt", "-o", "out.npy", *several).code == 0
+    np.testing.assert_allclose(np.load("out.npy"), vectors, atol=1e-6)
+    assert sentvec("t.txt", "-o", "out", "--shard-rows", "3", *several).code == 0
+    np.testing.assert_allclose(np.concatenate([part for _, part in read_vectors("out")]), vectors, atol=1e-6)
+    ended = sentvec("t.txt", *several)
+    assert [json.loads(line)["text"] for line in ended.out.splitlines()] == LINES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--workers", "0"], "workers is 0; give a number of processes"),
+        (["--devices", ""], "device '' cannot be used"),
+        (["--devices", "cpu", "--workers", "2"], "leave --workers and --engine away"),
+        (["--devices", "cpu", "--engine", "ray"], "leave --workers and --engine away"),
+        (["--engine", "spark"], "engine 'spark' is not known. Known: local, ray."),
+        (["--engine", "ray", "--device", "cuda:1"], "device 'cuda:1' cannot be used on Ray"),
+    ],
+)
+def test_workers_that_cannot_be(sentvec, arguments, said):
+    write("t.txt", "the cat\n")
+    ended = sentvec("t.txt", "-o", "out.npy", *arguments)
+    assert (ended.code, ended.out) == (1, "")
+    assert said in ended.err
+    assert {path.name for path in Path().iterdir()} == {"t.txt"}

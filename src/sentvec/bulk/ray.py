@@ -49,7 +49,8 @@ class RayWorkers:
     Args:
         model: the model; where it is on this machine does not matter, ``device="cpu"`` is enough.
         workers: how many actors.
-        gpus: GPUs of each, or a part of one; 0 for actors on CPUs.
+        device: cpu, or cuda; "auto" is cuda where the cluster has GPUs.
+        gpus: GPUs of each on cuda; a part of one, such as 0.5, lets actors share it.
         cpus: CPUs of each, and so the threads of an encoder on CPUs.
 
     Raises:
@@ -57,10 +58,16 @@ class RayWorkers:
         MissingExtra: Ray is not installed.
     """
 
-    def __init__(self, model: Model, workers: int = 2, *, gpus: float = 0, cpus: float = 1) -> None:
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1 or gpus < 0 or cpus < 0:
+    def __init__(
+        self, model: Model, workers: int = 2, *, device: str = "auto", gpus: float = 1, cpus: float = 1
+    ) -> None:
+        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1 or gpus <= 0 or cpus <= 0:
             raise InvalidInput(
-                f"workers is {workers!r}, gpus {gpus!r} and cpus {cpus!r}; give 1 worker or more, and no less than 0."
+                f"workers is {workers!r}, gpus {gpus!r} and cpus {cpus!r}; give 1 worker or more, and more than 0."
+            )
+        if device not in ("auto", "cpu", "cuda"):
+            raise InvalidInput(
+                f"device {device!r} cannot be used on Ray, which deals out GPUs. Known: auto, cpu, cuda."
             )
         if model.folder is None:
             raise InvalidInput(
@@ -68,6 +75,8 @@ class RayWorkers:
                 "folder that they see, and load it from there."
             )
         self._ray = _started()
+        if device == "auto":
+            device = "cuda" if self._ray.cluster_resources().get("GPU", 0) else "cpu"
         self.blueprint: Blueprint = blueprint_of(model, model.folder)
         self.depth = (_UNDER_WAY + 1) * workers
         self._guard = threading.Lock()
@@ -75,12 +84,13 @@ class RayWorkers:
         self._free: deque[Any] = deque()
         make = self._ray.remote(_Actor).options(
             num_cpus=cpus,
-            num_gpus=gpus,
+            num_gpus=gpus if device == "cuda" else 0,
             max_restarts=-1,
             max_task_retries=TRIES - 1,
-            max_concurrency=_UNDER_WAY if gpus else 1,  # so that one task is tokenised while another has the GPU
+            max_concurrency=_UNDER_WAY
+            if device == "cuda"
+            else 1,  # so that one task is tokenised while another has the GPU
         )
-        device = "cuda" if gpus else "cpu"
         self._actors = [make.remote(self.blueprint, device, max(1, int(cpus))) for _ in range(workers)]
         for actor in self._actors:  # work goes to actors that run; a cluster may have no room for some, or only later
             actor.pid.remote().future().add_done_callback(lambda found, actor=actor: self._joined(actor, found))
@@ -196,7 +206,8 @@ def encode_to(
     model: Embedder,
     *,
     workers: int = 2,
-    gpus: float = 0,
+    device: str = "auto",
+    gpus: float = 1,
     cpus: float = 1,
     text_column: str = "text",
     id_column: str | None = None,
@@ -207,7 +218,7 @@ def encode_to(
     Args:
         folder: where this process writes; other machines need not see it.
         rows: a `ray.data.Dataset`, read as a stream and in its order; or texts.
-        model: see `RayWorkers`, as for `workers`, `gpus` and `cpus`.
+        model: see `RayWorkers`, as for `workers`, `device`, `gpus` and `cpus`.
         text_column: the dataset's column with the texts.
         id_column: the dataset's column with the ids; rows are numbered where not given.
         options: as for `Embedder.encode_to`.
@@ -223,7 +234,7 @@ def encode_to(
         named, texted = tee(_stream(rows, text_column, id_column))  # read in step
         texts = (text for _, text in texted)
         ids = (name for name, _ in named) if id_column is not None else None
-    with RayWorkers(model, workers, gpus=gpus, cpus=cpus) as pool:
+    with RayWorkers(model, workers, device=device, gpus=gpus, cpus=cpus) as pool:
         return model.encode_to(folder, texts, ids=ids, workers=pool, **options)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +18,7 @@ from sentvec.errors import InvalidInput
 
 if TYPE_CHECKING:
     from sentvec.runtime.embedder import Embedder
+    from sentvec.runtime.workers import Spread
 
 
 def encode(
@@ -33,6 +36,9 @@ def encode(
     id_field: Annotated[str | None, typer.Option(help="Folder: field or column that holds the id.")] = None,
     file_format: Annotated[str, typer.Option("--format", help="Folder: parquet or npy.")] = "parquet",
     shard_rows: Annotated[int, typer.Option(help="Folder: rows of a part.")] = 32_768,
+    workers: Annotated[int | None, typer.Option(help="Encode in this many processes (or Ray actors).")] = None,
+    devices: Annotated[str | None, typer.Option(help="A process on each, such as cuda:0,cuda:1.")] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray: on the cluster at RAY_ADDRESS, or here.")] = "local",
 ) -> None:
     """Encode texts, one a line, into vectors.
 
@@ -40,18 +46,14 @@ def encode(
     with "text" and "vector" a line. The output appears under its name only once it is complete. A name without an
     ending is a folder of parts, for any number of texts: finished parts survive a kill, and --resume goes on.
     """
+    team = _Team(engine, workers, devices, device)
+    options: dict[str, Any] = {"prompt": prompt, "prompt_name": prompt_name, "dim": dim}
     if output is not None and not output.suffix:
-        _encode_to(
-            output,
-            open_model(model, device, precision, local_files_only),
-            read_rows(source, field, id_field),
-            file_format=file_format,
-            shard_rows=shard_rows,
-            resume=resume,
-            prompt=prompt,
-            prompt_name=prompt_name,
-            dim=dim,
-        )
+        rows = read_rows(source, field, id_field)
+        embedder = open_model(model, team.own, precision, local_files_only)
+        with team.gathered(embedder) as spread:
+            parts = {"file_format": file_format, "shard_rows": shard_rows, "resume": resume}
+            _encode_to(output, embedder, rows, **parts, **options, workers=spread)
         return
     if resume or id_field is not None:
         raise InvalidInput(
@@ -60,17 +62,52 @@ def encode(
     if output is not None:
         _check_output(output, source)
     texts = read_texts(source, field)
-    embedder = open_model(model, device, precision, local_files_only)
-    options = {"prompt": prompt, "prompt_name": prompt_name, "dim": dim}
-    if output is None:
-        _write_lines(None, _pairs(embedder, texts, options))
-        return
-    with whole(output) as file:
-        if output.suffix == ".npy":
-            count = _write_npy(file, embedder, texts, options)
-        else:
-            count = _write_lines(file, _pairs(embedder, texts, options))
+    embedder = open_model(model, team.own, precision, local_files_only)
+    with team.gathered(embedder) as spread:
+        options["workers"] = spread
+        if output is None:
+            _write_lines(None, _pairs(embedder, texts, options))
+            return
+        with whole(output) as file:
+            if output.suffix == ".npy":
+                count = _write_npy(file, embedder, texts, options)
+            else:
+                count = _write_lines(file, _pairs(embedder, texts, options))
     typer.echo(f"{count} vectors of {dim or embedder.dim} features: {output}", err=True)
+
+
+@dataclass(frozen=True)
+class _Team:
+    """Who encodes: what was asked for, checked before the model is loaded."""
+
+    engine: str
+    workers: int | None
+    devices: str | None
+    device: str
+
+    def __post_init__(self) -> None:
+        if self.engine not in ("local", "ray"):
+            raise InvalidInput(f"engine {self.engine!r} is not known. Known: local, ray.")
+        if self.devices is not None and (self.workers is not None or self.engine == "ray"):
+            raise InvalidInput(
+                "--devices names a process for each device of this machine; leave --workers and --engine away, "
+                "or leave --devices away."
+            )
+
+    @property
+    def own(self) -> str:
+        """Device of this process's own model, which only counts and compares where others encode."""
+        return "cpu" if self.devices is not None or self.engine == "ray" else self.device
+
+    @contextmanager
+    def gathered(self, embedder: Embedder) -> Iterator[Spread]:
+        if self.engine == "local":
+            yield self.workers if self.devices is None else [name.strip() for name in self.devices.split(",")]
+            return
+        from sentvec.bulk.ray import RayWorkers
+
+        with RayWorkers(embedder, 2 if self.workers is None else self.workers, device=self.device) as pool:
+            yield pool
 
 
 def _encode_to(folder: Path, embedder: Embedder, rows: Iterator[Row], **options: Any) -> None:
