@@ -38,6 +38,8 @@ class SelfAttention(nn.Module):
         q, k, v = qkv.unbind(1)  # each (tokens, heads, head_dim)
         if probe is not None and probe.attention:
             probe.attentions.append(probabilities(q, k, batch.lengths))
+        if probe is not None and probe.qkv:
+            probe.projections.append((q, k, v))
         dropout = self.dropout if self.training else 0.0
         mixed = attention(q, k, v, batch.lengths, dropout=dropout, kernel=kernel)
         out: Tensor = self.output(mixed.reshape(tokens, hidden))

@@ -29,7 +29,7 @@ class Layers(nn.ModuleList):
         return fusible(list(self))
 
     def fuse(self, steps: Steps, *, int8: bool = False) -> None:
-        """Run as a `FusedStack` from now on, wherever no gradients and no attention maps are asked for.
+        """Run as a `FusedStack` from now on, wherever no gradients and nothing inside attention are asked for.
 
         Weights are made ready at the first call, and again when they have changed.
         """
@@ -37,7 +37,7 @@ class Layers(nn.ModuleList):
 
     def forward(self, states: Tensor, batch: PackedBatch, kernel: str, probe: Probe | None) -> Tensor:
         """Run all layers, showing each hidden state to the probe. A named attention `kernel` runs layer by layer."""
-        if self._steps is not None and kernel == "auto" and not (probe is not None and probe.attention):
+        if self._steps is not None and kernel == "auto" and not (probe is not None and probe.inside):
             fused = self._ready(states)
             if fused is not None:
                 return fused(states, batch, probe)
