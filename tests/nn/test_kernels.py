@@ -11,7 +11,7 @@ from sentvec.errors import InvalidInput
 from sentvec.nn.kernels import KERNELS, attention, probabilities, reference
 
 
-def by_hand(q, k, v, lengths):
+def by_hand(q, k, v, lengths, window=None):
     """softmax(q k^T / sqrt(d)) v, one number at a time."""
     out = torch.zeros_like(q)
     start = 0
@@ -20,6 +20,8 @@ def by_hand(q, k, v, lengths):
             for i in range(length):
                 scores = torch.stack([q[start + i, head] @ k[start + j, head] for j in range(length)])
                 weights = torch.exp(scores / q.shape[2] ** 0.5)
+                if window is not None:
+                    weights = weights * torch.tensor([float(abs(i - j) <= window) for j in range(length)])
                 weights = weights / weights.sum()
                 out[start + i, head] = sum(weights[j] * v[start + j, head] for j in range(length))
         start += length
@@ -34,7 +36,9 @@ def qkv(lengths, heads=2, head_dim=4):
 def test_reference_is_the_equation():
     lengths = [3, 1, 4]
     q, k, v = qkv(lengths)
-    torch.testing.assert_close(reference(q, k, v, lengths), by_hand(q, k, v, lengths), atol=1e-6, rtol=0)
+    for window in (None, 0, 1, 3):
+        expected = by_hand(q, k, v, lengths, window)
+        torch.testing.assert_close(reference(q, k, v, lengths, window=window), expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("kernel", [*sorted(set(KERNELS) - {"reference"}), "auto"])
@@ -46,13 +50,27 @@ def test_kernels_equal_the_reference(kernel, lengths):
     torch.testing.assert_close(attention(q, k, v, lengths, kernel=kernel), expected, atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize("kernel", [*sorted(set(KERNELS) - {"reference"}), "auto"])
+@given(
+    lengths=st.lists(st.integers(1, 20) | st.sampled_from([64, 65, 255, 256, 257, 600]), min_size=1, max_size=6),
+    window=st.sampled_from([0, 1, 7, 64, 200]),
+)
+@settings(deadline=None, max_examples=40)
+def test_kernels_with_a_window_equal_the_reference(kernel, lengths, window):
+    q, k, v = qkv(lengths)
+    expected = attention(q, k, v, lengths, window=window, kernel="reference")
+    got = attention(q, k, v, lengths, window=window, kernel=kernel)
+    torch.testing.assert_close(got, expected, atol=2e-6, rtol=0)
+
+
 @pytest.mark.parametrize("kernel", sorted(KERNELS))
-def test_no_text_sees_another(kernel):
+@pytest.mark.parametrize("window", [None, 1])
+def test_no_text_sees_another(kernel, window):
     lengths = [2, 2, 5]
     q, k, v = qkv(lengths)
-    before = attention(q, k, v, lengths, kernel=kernel)
+    before = attention(q, k, v, lengths, window=window, kernel=kernel)
     k[:2], v[:2] = 1e3, -1e3
-    after = attention(q, k, v, lengths, kernel=kernel)
+    after = attention(q, k, v, lengths, window=window, kernel=kernel)
     torch.testing.assert_close(after[2:], before[2:], atol=1e-6, rtol=0)
     assert not torch.allclose(after[:2], before[:2])
 
@@ -85,12 +103,14 @@ def test_half_precision_kernels_stay_near_float32(length):
     torch.testing.assert_close(got.float(), expected, atol=2e-2, rtol=0)
 
 
-def test_gradients_equal_the_references():
+@pytest.mark.parametrize("window", [None, 2])
+@pytest.mark.parametrize("kernel", sorted(set(KERNELS) - {"reference"}))
+def test_gradients_equal_the_references(kernel, window):
     lengths = [3, 3, 70]
     grads = []
-    for kernel in ("runs", "reference"):
+    for name in (kernel, "reference"):
         leaves = [x.clone().requires_grad_() for x in qkv(lengths)]
-        attention(*leaves, lengths, kernel=kernel).square().sum().backward()
+        attention(*leaves, lengths, window=window, kernel=name).square().sum().backward()
         grads.append([leaf.grad for leaf in leaves])
     for got, expected in zip(*grads, strict=True):
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
