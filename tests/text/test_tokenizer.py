@@ -259,3 +259,22 @@ def test_unknown_pieces_without_a_piece_for_them_are_an_error():
     assert tokenizer.encode(["a"])[0].ids == [0]
     with pytest.raises(TokenizerError, match=r"Missing \[UNK\]"):
         tokenizer.encode(["b"])
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "sources"),
+    [
+        ("the cat [SEP]", None, [None, 0, 0, 0, None]),  # what a text says is its own
+        (("the cat", "dog"), None, [None, 0, 0, None, 1, None]),
+        (("the cat sat on", "dog"), 6, [None, 0, 0, None, 1, None]),
+        (("", "dog"), None, [None, None, 1, None]),
+        ("", None, [None, None]),
+    ],
+)
+def test_sources_tell_whose_each_token_is(tiny, text, limit, sources):
+    assert tiny.sources(text, limit) == sources
+    assert len(tiny.encode([text], limit)[0]) == len(sources)
+
+
+def test_special_tokens_are_named(tiny):
+    assert list(tiny.special().items())[:3] == [("[PAD]", 0), ("[UNK]", 1), ("[CLS]", 2)]

@@ -146,6 +146,10 @@ class Engine:
             texts = [self._prepared(text, prefix) for text in texts]
         return self.tokenizer.encode(texts, self.recipe.max_seq_length, places=places)
 
+    def sources(self, text: Text, prefix: str = "") -> list[int | None]:
+        """Say which text of a pair each token of `tokenize([text], prefix)` is of, see `Tokenizer.sources`."""
+        return self.tokenizer.sources(self._prepared(text, prefix), self.recipe.max_seq_length)
+
     def uncounted(self, prefix: str) -> int:
         """Tokens at the start of every text that pooling must leave out.
 

@@ -110,6 +110,24 @@ class Tokenizer:
                 encoded.append(_assemble(self._pair, next(encodings).ids, next(encodings).ids, max_length))
         return encoded
 
+    def sources(self, text: Text, max_length: int | None = None) -> list[int | None]:
+        """Say where each token of `encode([text], max_length)` comes from.
+
+        Returns:
+            0 for a token of the first text, 1 for one of the second, None for a special token of the layout.
+        """
+        parts = [text] if isinstance(text, str) else list(text)
+        counts = [len(encoding.ids) for encoding in self._encode_flat(parts, [text], [0])]
+        layout = self._single if isinstance(text, str) else self._pair
+        # no vocabulary has ids below 0, so that they can stand for the texts
+        marks = _assemble(layout, [-1] * counts[0], [-2] * sum(counts[1:]), max_length)
+        return [-1 - i if i < 0 else None for i in marks.ids]
+
+    def special(self) -> dict[str, int]:
+        """Return the tokens that the files mark as special, such as ``"[CLS]"``, and their ids."""
+        added = self._backend.get_added_tokens_decoder()
+        return {token.content: i for i, token in sorted(added.items()) if token.special}
+
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Return the (start, end) characters of each token of a text, without special tokens."""
         _strings(text, 0)
