@@ -37,7 +37,7 @@ def ours_from(reference: Any, model_type: str) -> Any:
     numbers = row.read(reference.config.to_dict())
     encoder = build_empty(row, numbers, pooler=reference.pooler is not None)
     shapes = {name: tensor.shape for name, tensor in encoder.state_dict().items()}
-    translated = to_ours(reference.state_dict(), row, numbers.layers, shapes, "the reference")
+    translated = to_ours(reference.state_dict(), row, row.places(numbers), shapes, "the reference")
     encoder.load_state_dict(translated.tensors, assign=True)
     return encoder.eval()
 

@@ -84,7 +84,7 @@ def load_encoder(folder: Path, config: Mapping[str, Any], model_type: str) -> tu
     raw, origin = read_weights(folder)
     module = build_empty(row, numbers, pooler=has_pooler(raw, row))
     shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
-    translated = to_ours(raw, row, numbers.layers, shapes, str(folder / origin))
+    translated = to_ours(raw, row, row.places(numbers), shapes, str(folder / origin))
     module.load_state_dict(translated.tensors, assign=True)
     empty = [name for name, tensor in (*module.named_parameters(), *module.named_buffers()) if tensor.is_meta]
     assert not empty, f"{empty} are in no checkpoint; compute them in forward"

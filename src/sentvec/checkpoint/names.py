@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sentvec.errors import WeightsError
-from sentvec.models.registry import Architecture, Names
+from sentvec.models.registry import Architecture, Names, Places
 
 Shapes = Mapping[str, torch.Size]
 
@@ -23,40 +23,42 @@ class Translated:
     Attributes:
         tensors: our name -> tensor.
         ignored: names in the checkpoint that are left out on purpose: task heads and constant buffers.
+        heads: the tensors of task heads among them, without wrappers' prefixes.
     """
 
     tensors: dict[str, Tensor]
     ignored: tuple[str, ...]
+    heads: dict[str, Tensor]
 
 
-def expand(names: Names, layers: int) -> dict[str, tuple[str, ...]]:
+def expand(names: Names, places: Places) -> dict[str, tuple[str, ...]]:
     """Write the table out for every layer: our name -> the checkpoint's names that make it up.
 
-    >>> expand((("layers.{i}.w", ("layer.{i}.a", "layer.{i}.b")),), layers=2)["layers.1.w"]
+    >>> expand((("layers.{i}.w", ("layer.{i}.a", "layer.{i}.b")),), [{"i": 0}, {"i": 1}])["layers.1.w"]
     ('layer.1.a', 'layer.1.b')
     """
     table: dict[str, tuple[str, ...]] = {}
     for ours, theirs in names:
-        for i in range(layers) if "{i}" in ours else (0,):
-            table[ours.replace("{i}", str(i))] = tuple(name.replace("{i}", str(i)) for name in theirs)
+        for place in places if "{" in ours else ({},):
+            table[ours.format_map(place)] = tuple(name.format_map(place) for name in theirs)
     return table
 
 
-def to_ours(raw: Mapping[str, Tensor], row: Architecture, layers: int, shapes: Shapes, origin: str) -> Translated:
+def to_ours(raw: Mapping[str, Tensor], row: Architecture, places: Places, shapes: Shapes, origin: str) -> Translated:
     """Translate a checkpoint, and say everything that is wrong with it at once.
 
     Args:
         raw: the checkpoint's tensors.
         row: the architecture, whose names they are under.
-        layers: number of transformer layers.
+        places: the layers that it stores, see `Architecture.places`.
         shapes: the shape that each of our parameters must have.
         origin: file name for messages.
 
     Raises:
         WeightsError: names are missing or unexpected, or shapes or number formats are wrong.
     """
-    theirs, ignored = _canonical(raw, row)
-    table = expand(row.names, layers)
+    table = expand(row.names, places)
+    theirs, ignored = _canonical(raw, row, table)
     assert shapes.keys() <= table.keys(), f"no row in NAMES for {sorted(shapes.keys() - table.keys())}"
     wanted = {name: table[name] for name in shapes}
     known = {name for names in wanted.values() for name in names}
@@ -69,13 +71,14 @@ def to_ours(raw: Mapping[str, Tensor], row: Architecture, layers: int, shapes: S
             continue
         parts = [theirs[name] for name in names]
         expected = torch.Size((shapes[ours][0] // len(names), *shapes[ours][1:]))
-        faults = [fault for n, p in zip(names, parts, strict=True) if (fault := _fault(n, p, expected))]
+        faults = [fault for n, p in zip(names, parts, strict=True) if (fault := shape_fault(n, p, expected))]
         wrong += faults
         if not faults:
             tensors[ours] = (parts[0] if len(parts) == 1 else torch.cat(parts)).to(torch.float32)
     if missing or unexpected or wrong:
-        raise WeightsError(_complaint(origin, missing, unexpected, wrong))
-    return Translated(tensors, tuple(ignored))
+        raise WeightsError(complaint(origin, missing, unexpected, wrong))
+    heads = {plain: raw[name] for name, plain in ignored.items() if plain not in row.buffers}
+    return Translated(tensors, tuple(sorted(ignored)), heads)
 
 
 def to_theirs(state: Mapping[str, Tensor], table: Mapping[str, tuple[str, ...]]) -> dict[str, Tensor]:
@@ -90,33 +93,37 @@ def to_theirs(state: Mapping[str, Tensor], table: Mapping[str, tuple[str, ...]])
 
 def has_pooler(raw: Mapping[str, Tensor], row: Architecture) -> bool:
     """Whether a checkpoint holds the weights of its architecture's pooler."""
-    parts = expand(row.names, 0).get("pooler.dense.weight")
-    return parts is not None and set(parts) <= _canonical(raw, row)[0].keys()
+    table = expand(row.names, ())
+    parts = table.get("pooler.dense.weight")
+    return parts is not None and set(parts) <= _canonical(raw, row, table)[0].keys()
 
 
-def _canonical(raw: Mapping[str, Tensor], row: Architecture) -> tuple[dict[str, Tensor], list[str]]:
+def _canonical(
+    raw: Mapping[str, Tensor], row: Architecture, table: Mapping[str, tuple[str, ...]]
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Undo what writers add to names: wrappers' prefixes, TensorFlow's endings, heads, buffers."""
     given = {_renewed(_plain(name)) for name in raw}
-    known = {name for names in expand(row.names, 1).values() for name in names}
+    known = {name for names in table.values() for name in names}
     # a prefix counts where it stands before a name that we know
     found = [p for p in row.prefixes if any(p + name in given for name in known)]
     kept: dict[str, Tensor] = {}
-    ignored: list[str] = []
+    ignored: dict[str, str] = {}
     for name, tensor in raw.items():
         plain = _plain(name)
         for prefix in found:
             plain = plain.removeprefix(prefix)
         plain = _renewed(plain)
         if plain.startswith(row.heads) or plain in row.buffers:
-            ignored.append(name)
+            ignored[name] = plain
         elif plain in kept:
             raise WeightsError(f"two tensors in the checkpoint are both {plain!r}; one of them is {name!r}.")
         else:
             kept[plain] = tensor
-    return kept, sorted(ignored)
+    return kept, ignored
 
 
-def _fault(name: str, tensor: Tensor, expected: torch.Size) -> str | None:
+def shape_fault(name: str, tensor: Tensor, expected: torch.Size) -> str | None:
+    """Say what is wrong with a tensor that should have this shape, if anything is."""
     if tensor.shape != expected:
         return f"{name} is {tuple(tensor.shape)}, config.json asks for {tuple(expected)}"
     if not tensor.is_floating_point():  # quantised weights mean nothing without their scales
@@ -135,7 +142,8 @@ def _plain(name: str) -> str:
     return name.removeprefix("module.").removeprefix("_orig_mod.")
 
 
-def _complaint(origin: str, missing: list[str], unexpected: list[str], wrong: list[str]) -> str:
+def complaint(origin: str, missing: list[str], unexpected: list[str], wrong: list[str]) -> str:
+    """Return one message about all that does not fit."""
     parts = [f"the weights in {origin} do not fit config.json."]
     for title, names in (("Wrong", wrong), ("Missing", missing), ("Unexpected", unexpected)):
         if names:

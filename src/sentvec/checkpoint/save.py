@@ -43,7 +43,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     config |= {"model_type": checkpoint.model_type, "architectures": [row.saved_as], "dtype": "float32"}
     config.pop("torch_dtype", None)  # the old name of dtype
     write_json(folder / "config.json", config)
-    _write_tensors(folder, to_theirs(_state(checkpoint.encoder), expand(row.names, numbers.layers)))
+    _write_tensors(folder, to_theirs(_state(checkpoint.encoder), expand(row.names, row.places(numbers))))
     _write_tokenizer(folder, checkpoint)
     _write_recipe(folder, checkpoint.recipe, numbers.hidden)
 

@@ -5,7 +5,7 @@ A new architecture is one file beside this one and one row in `ARCHITECTURES`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -15,12 +15,20 @@ from torch.overrides import TorchFunctionMode
 
 from sentvec.batch import PackedBatch
 from sentvec.errors import ConfigError, UnknownModelType
-from sentvec.models import bert
+from sentvec.models import bert, head_table
 from sentvec.models.config import BERT_KEYS, EncoderConfig, Keys, read_config
+from sentvec.models.head_table import Family
 from sentvec.nn.pooler import Pooler
 from sentvec.nn.probe import Probe
 
 Names = tuple[tuple[str, tuple[str, ...]], ...]
+Places = Sequence[Mapping[str, int]]
+"""For each layer that a checkpoint stores, what the braces in its names stand for, such as ``{"i": 0}``."""
+
+
+def every_layer(numbers: EncoderConfig) -> Places:
+    """Say that every layer is stored, under its number from 0."""
+    return [{"i": i} for i in range(numbers.layers)]
 
 
 class Encoder(Protocol):
@@ -43,21 +51,25 @@ class Architecture:
             of `names`; a buffer that is computed, and not stored, must be made in `forward`.
         names: our parameter names and the checkpoint's, see `sentvec.checkpoint.names`.
         saved_as: class name that config.json gets in `architectures` on saving.
+        places: the layers that are stored, where not every layer is.
         keys: our configuration fields and their keys in config.json.
         read: config.json -> the encoder's numbers.
         prefixes: what checkpoints may put before the encoder's names, with a task head for example.
         heads: beginnings of names that are no part of the encoder, and are left out on purpose.
         buffers: names of stored constants, left out as well.
+        tasks: the heads that checkpoints of this family can have.
     """
 
     build: Callable[..., Any]
     names: Names
     saved_as: str
+    places: Callable[[EncoderConfig], Places] = every_layer
     keys: Keys = field(default_factory=lambda: BERT_KEYS)
     read: Callable[[Mapping[str, Any]], EncoderConfig] = read_config
     prefixes: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
     buffers: tuple[str, ...] = ()
+    tasks: Family = field(default_factory=Family)
 
 
 def _read_roberta(raw: Mapping[str, Any]) -> EncoderConfig:
@@ -80,8 +92,9 @@ _BERT = Architecture(
     prefixes=("bert.", "roberta."),
     heads=bert.HEADS,
     buffers=bert.BUFFERS,
+    tasks=head_table.BERT,
 )
-_ROBERTA = replace(_BERT, read=_read_roberta, saved_as="RobertaModel")
+_ROBERTA = replace(_BERT, read=_read_roberta, saved_as="RobertaModel", tasks=head_table.ROBERTA)
 
 ARCHITECTURES: dict[str, Architecture] = {
     "bert": _BERT,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,8 @@ def fingerprint(checkpoint: Checkpoint) -> str:
         "default_prompt": recipe.prompts.get(recipe.default_prompt, "") if recipe.default_prompt else "",
         "dim": recipe.dim,
     }
+    if numbers.own is not None:  # layers may share their weights, so their number does not show in those
+        facts |= {"layers": numbers.layers, "own": asdict(numbers.own)}
     digest.update(json.dumps(facts, sort_keys=True).encode())
     digest.update(checkpoint.tokenizer.to_json().encode())
     return digest.hexdigest()
