@@ -16,7 +16,7 @@ from torch.nn import functional
 from sentvec.batch import PackedBatch
 from sentvec.nn.layer import PostNormLayer
 from sentvec.nn.probe import Probe
-from sentvec.nn.steps import Norm, Operand, Product, Steps
+from sentvec.nn.steps import Norm, Operand, Product, Steps, quantise, rotated_by
 
 MULTIPLE = 16
 """Widths must be multiples of so many features: the lanes of the compiled steps."""
@@ -108,9 +108,10 @@ class _Quantised:
 
     def __init__(self, linear: nn.Linear) -> None:
         weight = linear.weight.detach().float()
-        scale = weight.abs().amax(1) / 127  # (out features,)
-        self._scale = scale
-        self._steps = (weight / scale.clamp(min=1e-30)[:, None]).round().to(torch.int8).t()
+        turned = quantise(weight)  # a row of weights is an output feature
+        assert turned.rows is not None
+        self._scale = turned.rows / rotated_by(weight.shape[1])
+        self._steps = turned.data.t()
         self._bias = linear.bias.detach().float()
 
     def __call__(self, operand: Operand) -> Product:

@@ -278,7 +278,14 @@ void sentvec_activate(int which, int in, const void* data, const float* row_scal
 }
 
 void sentvec_quantise(const float* x, int64_t rows, int64_t width, int8_t* q, float* scale) {
-#pragma omp parallel for schedule(static)
-  for (int64_t t = 0; t < rows; t++) scale[t] = quantise_row(x + t * width, width, q + t * width);
+#pragma omp parallel
+  {
+    std::vector<float> scratch(width);
+#pragma omp for schedule(static)
+    for (int64_t t = 0; t < rows; t++) {
+      std::copy_n(x + t * width, width, scratch.data());
+      scale[t] = quantise_row(scratch.data(), width, q + t * width);
+    }
+  }
 }
 }
