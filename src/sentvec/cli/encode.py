@@ -29,7 +29,7 @@ def encode(
     prompt: Annotated[str | None, typer.Option(help="Text to put in front of every text.")] = None,
     prompt_name: Annotated[str | None, typer.Option(help="Stored prompt to put in front of every text.")] = None,
     dim: Annotated[int | None, typer.Option(help="Keep this many features.")] = None,
-    precision: Annotated[str, typer.Option(help="float32, bfloat16, float16 or auto.")] = "float32",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16, float16, int8 or auto.")] = "float32",
     device: Device = "auto",
     local_files_only: Offline = False,
     resume: Annotated[bool, typer.Option("--resume", help="Folder: go on where a run was stopped.")] = False,

@@ -8,6 +8,8 @@ from typing import Protocol, TypeVar
 
 import torch
 
+from sentvec.errors import InvalidInput
+from sentvec.nn.compiled import compiled
 from sentvec.runtime.engine import Array
 
 _log = logging.getLogger("sentvec")
@@ -28,30 +30,45 @@ SAMPLE = (
 )
 
 
-def fastest(device: torch.device, features: Mapping[str, object] | None = None) -> tuple[str, str]:
-    """Choose between bfloat16 and float32 by what the device has instructions for.
+# instructions of processors -> the number format that they are for and their name, fastest first
+_INSTRUCTIONS = (
+    ("amx_int8", "int8", "AMX"),
+    ("avx512_vnni", "int8", "AVX512-VNNI"),
+    ("avx_vnni", "int8", "AVX-VNNI"),
+    ("amx_bf16", "bfloat16", "AMX"),
+    ("avx512_bf16", "bfloat16", "AVX512-BF16"),
+)
 
-    A processor without them computes bfloat16 by way of float32, which is slower than float32 itself.
+
+def fastest(device: torch.device, features: Mapping[str, object] | None = None) -> tuple[dict[str, str], str]:
+    """Find the number formats that the device has instructions for.
+
+    A processor without them computes bfloat16 by way of float32, which is slower than float32 itself. Without
+    compiled steps (see `sentvec.nn.compiled`), turning numbers into int8 and back costs what int8 gains.
 
     Args:
         device: where the encoder runs.
         features: the processor's instructions, name -> whether it has them; asked of torch where not given.
 
     Returns:
-        The precision's name, and the reason, for the log.
+        Names of precisions faster than float32, fastest first, each with the reason; and the reason to stay with
+        float32 when none of them will do.
     """
     if device.type == "cuda":
         if torch.cuda.is_bf16_supported(including_emulation=False):
-            return "bfloat16", "the GPU multiplies bfloat16 matrices"
-        return "float32", "the GPU has no bfloat16 matrix units"
+            return {"bfloat16": "the GPU multiplies bfloat16 matrices"}, "nothing faster is near enough"
+        return {}, "the GPU has no bfloat16 matrix units"
     if device.type != "cpu":
-        return "float32", f"nothing is known about bfloat16 on {device.type}"
+        return {}, f"nothing is known about bfloat16 on {device.type}"
     if features is None:
         features = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    for feature, told in (("amx_bf16", "AMX"), ("avx512_bf16", "AVX512-BF16")):
-        if features.get(feature):
-            return "bfloat16", f"the processor has {told}"
-    return "float32", "the processor has neither AMX nor AVX512-BF16, and bfloat16 would be slower"
+    found: dict[str, str] = {}
+    for feature, precision, told in _INSTRUCTIONS:
+        if features.get(feature) and not (precision == "int8" and compiled() is None):
+            found.setdefault(precision, f"the processor has {told}")
+    if found:
+        return found, "nothing faster is near enough"
+    return {}, "the processor has no AMX, AVX512-VNNI or AVX512-BF16, and other number formats would be slower"
 
 
 class Encoding(Protocol):
@@ -67,23 +84,29 @@ M = TypeVar("M", bound=Encoding)
 
 
 def faster(model: M, make: Callable[[str], M], features: Mapping[str, object] | None = None) -> M:
-    """Return a float32 model, or the same one in the number format that is fast here, if its vectors are near enough.
+    """Return a float32 model, or the same one in the fastest number format whose vectors are near enough.
 
     Args:
         model: the model in float32.
-        make: makes it in the precision of that name.
+        make: makes it in the precision of that name, or raises `InvalidInput` where the model does not offer it.
         features: see `fastest`.
     """
-    wanted, reason = fastest(model.device, features)
-    if wanted == "float32":
-        _log.info("precision auto: float32, because %s", reason)
-        return model
-    other = make(wanted)
-    expected, found = (one.encode(SAMPLE, normalize=True, progress=False) for one in (model, other))
-    cosine = float((expected * found).sum(axis=1).min())
-    near = cosine >= LEAST_COSINE
-    _log.info(
-        "precision auto: %s, because %s; the worst cosine of %s to float32 is %.5f, where %.3f is needed",
-        wanted if near else "float32", reason, wanted, cosine, LEAST_COSINE,
-    )  # fmt: skip
-    return other if near else model
+    candidates, otherwise = fastest(model.device, features)
+    expected = model.encode(SAMPLE, normalize=True, progress=False) if candidates else None
+    for wanted, reason in candidates.items():
+        try:
+            other = make(wanted)
+        except InvalidInput as error:
+            _log.info("precision auto: not %s: %s", wanted, error)
+            continue
+        found = other.encode(SAMPLE, normalize=True, progress=False)
+        cosine = float((expected * found).sum(axis=1).min())
+        near = cosine >= LEAST_COSINE
+        _log.info(
+            "precision auto: %s%s, because %s; its worst cosine to float32 is %.5f, where %.3f is needed",
+            "" if near else "not ", wanted, reason if near else "it strays", cosine, LEAST_COSINE,
+        )  # fmt: skip
+        if near:
+            return other
+    _log.info("precision auto: float32, because %s", otherwise)
+    return model
