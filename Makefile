@@ -12,7 +12,7 @@ export DIR Q K PYTHON
 # Models come from folders, caches and installed packages; nothing below asks the network for one.
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo search test lint format types imports check docs bench install clean
+.PHONY: help demo search test lint format types imports check docs bench speed memory install clean
 .DEFAULT_GOAL := help
 
 help: ## list the verbs
@@ -50,13 +50,19 @@ check: lint types test ## all that CI runs
 docs: install ## write docs/cli.md again from the command line's own help
 	.venv/bin/python tools/cli_docs.py
 
-bench: install ## measure parity, quality, start-up and speed (a quarter of an hour)
-	.venv/bin/python benchmarks/startup.py
-	.venv/bin/python benchmarks/quality.py
-	.venv/bin/python benchmarks/parity.py
-	.venv/bin/python benchmarks/encode.py
-	.venv/bin/python benchmarks/encode.py --shape base --texts 200 --rounds 3
-	.venv/bin/python benchmarks/refusals.py
+bench: install ## measure all there is to measure (forty minutes); make bench ARGS=--record keeps the results
+	.venv/bin/python benchmarks/startup.py $(ARGS)
+	.venv/bin/python benchmarks/quality.py $(ARGS)
+	.venv/bin/python benchmarks/parity.py $(ARGS)
+	.venv/bin/python benchmarks/refusals.py $(ARGS)
+	@$(MAKE) --no-print-directory speed memory
+
+speed: install ## sentvec beside its peers: tokens/s, cosines, memory; ARGS=--help says what can be chosen
+	@sh benchmarks/peers/install.sh .venv/bin/python
+	.venv/bin/python benchmarks/encode.py $(ARGS)
+
+memory: install ## resident memory during long runs
+	.venv/bin/python benchmarks/memory.py $(ARGS)
 
 clean: ## remove .venv, the demo's collections and caches
 	rm -rf .venv .demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -19,6 +19,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -55,7 +56,9 @@ def main() -> None:
             if not (args.resume and path.exists() and json.loads(path.read_text())["asked"] == asked):
                 settings = settings or tuned(model, folder, names, args.threads, texts, args.retune)
                 print(f"{model}, {mix}: {texts} texts, {rounds} rounds", file=sys.stderr)
+                begun = time.perf_counter()
                 case = run(folder, mix, settings, texts, rounds, args.limit)
+                print(f"{model}, {mix}: {time.perf_counter() - begun:.0f} s", file=sys.stderr)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(json.dumps({"asked": asked, "model": model, "mix": mix, **case}, indent=1))
             case = json.loads(path.read_text())

@@ -144,9 +144,9 @@ def main() -> None:
         "# Memory during long runs",
         "",
         f"`encode_stream` holds at most two windows of {WINDOW:,} texts with their token ids, the vectors of one "
-        f"window, and the buffers of one batch of {BATCH_TOKENS:,} tokens, however long the input. Resident MiB with the model "
-        "loaded, after the first window came out, and after each tenth of the texts; the growth is the last by the "
-        "first window's.",
+        f"window, and the buffers of one batch of {BATCH_TOKENS:,} tokens, however long the input. Resident MiB: with "
+        "the model loaded, when the first window came out, and after each tenth of the texts. Growth is the last of "
+        "these by the first window's.",
         "",
         "| texts | model | precision | loaded | first window | by tenths | growth | peak | s |",
         "|---|---|---|---|---|---|---|---|---|",
