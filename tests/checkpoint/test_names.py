@@ -44,8 +44,8 @@ def test_round_trip(model_type, layers, pooler, seed):
     row = ARCHITECTURES[model_type]
     numbers = row.read(config_for(row, num_hidden_layers=layers) | {"pad_token_id": 1})
     places = row.places(numbers)
-    module = build_empty(row, numbers, pooler=pooler)
     pooler = pooler and "pooler.dense.weight" in expand(row.names, ())  # some architectures have none
+    module = build_empty(row, numbers, pooler=pooler)
     shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
     generator = torch.Generator().manual_seed(seed)
     state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}

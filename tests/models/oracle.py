@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from sentvec import Embedder
 from sentvec.batch import PackedBatch, TokenIds, pack
+from sentvec.checkpoint.load import load_encoder
 from sentvec.checkpoint.names import to_ours
 from sentvec.models.registry import architecture, build_empty
 from sentvec.nn.probe import Probe
+
+TEXTS: tuple[str | tuple[str, str], ...] = (
+    "The cat sat on the mat",
+    "",
+    "unaffable, 你好世界!",
+    "a rather longer text that has some more words in it, so that lengths differ",
+    ("the cat sat", "on the mat, 中文"),
+    ("你好", "dogs"),
+)
+"""Texts and pairs whose letters are in `tests.builders.PIECES`."""
 
 
 def seeded(reference: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -22,7 +38,7 @@ def seeded(reference: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     with torch.no_grad():
         for name, parameter in reference.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if "LayerNorm.weight" in name:
+            if parameter.ndim == 1 and name.endswith("weight"):  # a normalisation's
                 parameter.copy_(1 + 0.1 * noise)
             elif parameter.ndim == 1:
                 parameter.copy_(0.1 * noise)
@@ -35,11 +51,85 @@ def ours_from(reference: Any, model_type: str) -> Any:
     """Our encoder with the reference's numbers, through the same name table that reads checkpoints."""
     row = architecture(model_type)
     numbers = row.read(reference.config.to_dict())
-    encoder = build_empty(row, numbers, pooler=reference.pooler is not None)
+    encoder = build_empty(row, numbers, pooler=getattr(reference, "pooler", None) is not None)
     shapes = {name: tensor.shape for name, tensor in encoder.state_dict().items()}
     translated = to_ours(reference.state_dict(), row, row.places(numbers), shapes, "the reference")
     encoder.load_state_dict(translated.tensors, assign=True)
     return encoder.eval()
+
+
+def saved_and_loaded(reference: Any, folder: Path) -> Any:
+    """Our encoder, read from the folder that transformers' own `save_pretrained` writes."""
+    reference.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return load_encoder(folder, config, config["model_type"])[0]
+
+
+def assert_parity(reference: Any, folder: Path, lengths: Sequence[int] = (7, 33, 2, 33, 64), types: int = 2) -> None:
+    """Hold every number to transformers', in float32 to rounding and in float64 to 1e-12."""
+    encoder = saved_and_loaded(reference, folder)
+    texts, batch = random_batch(encoder.config.vocab, list(lengths), types)
+    single = compare(reference, encoder, texts, batch)
+    assert max(single.values()) < 5e-5, single
+    double = compare(reference.double(), encoder.double(), texts, batch)
+    assert max(double.values()) < 1e-12, double
+    reference.float()
+
+
+def assert_embeds_alike(folder: Path, again: Path, *, near: float = 2e-6) -> None:
+    """Hold `Embedder` on a folder without modules.json to transformers with mean pooling, texts and pairs.
+
+    What we save is held to the same numbers, read by transformers and by sentence-transformers.
+
+    Args:
+        folder: weights and tokeniser as transformers or their publishers write them.
+        again: where our own save goes.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    model = Embedder.from_pretrained(str(folder), device="cpu", precision="float32")
+    found = model.encode(list(TEXTS), normalize=False)
+    expected = reference_means(folder, TEXTS)
+    np.testing.assert_allclose(found, expected, atol=near * float(abs(expected).max()), rtol=0)
+    model.save_pretrained(again)
+    np.testing.assert_allclose(reference_means(again, TEXTS), expected, atol=near * float(abs(expected).max()), rtol=0)
+    alone = [i for i, text in enumerate(TEXTS) if isinstance(text, str)]
+    theirs = SentenceTransformer(str(again), device="cpu").encode([TEXTS[i] for i in alone])
+    np.testing.assert_allclose(theirs, expected[alone], atol=near * float(abs(expected).max()), rtol=0)
+    ours = Embedder.from_pretrained(str(again), device="cpu", precision="float32")
+    assert ours.fingerprint == model.fingerprint
+
+
+def assert_fast_is_near(folder: Path) -> None:
+    """Hold the fused stack, in each precision it offers, to the layers run one by one."""
+    texts = list(TEXTS)
+    plain = Embedder.from_pretrained(str(folder), device="cpu", precision="float32")
+    assert plain.encoder.layers.fusible  # type: ignore[attr-defined]
+    expected = reference_means(folder, texts)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    for precision, least in (("float32", 0.99999), ("bfloat16", 0.999), ("int8", 0.99)):
+        model = Embedder.from_pretrained(str(folder), device="cpu", precision=precision)
+        found = model.encode(texts, normalize=True)
+        assert (found * expected).sum(axis=1).min() > least, precision
+
+
+def reference_means(folder: Path, texts: Sequence[str | tuple[str, str]]) -> np.ndarray:
+    """Mean token states of transformers' own model and tokeniser, one text or pair at a time: (n, hidden)."""
+    import transformers
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder))
+    model = transformers.AutoModel.from_pretrained(str(folder)).eval()
+    cut = tokenizer.model_max_length < 1 << 20  # transformers writes a very large number where there is no limit
+    asks_types = getattr(model.config, "type_vocab_size", 0) > 1
+    means = []
+    with torch.no_grad():
+        for text in texts:
+            parts = (text,) if isinstance(text, str) else text
+            given = tokenizer(*parts, truncation=cut, return_tensors="pt", return_token_type_ids=asks_types)
+            if not asks_types:
+                given.pop("token_type_ids", None)
+            means.append(model(**given).last_hidden_state[0].mean(0))
+    return torch.stack(means).numpy()
 
 
 def random_batch(vocab: int, lengths: list[int], types: int, seed: int = 1) -> tuple[list[TokenIds], PackedBatch]:
@@ -63,7 +153,7 @@ def compare(reference: Any, encoder: Any, texts: list[TokenIds], batch: PackedBa
             # one text at a time: no padding and no mask, so that nothing of the reference's batching takes part
             out = reference(
                 input_ids=torch.tensor([text.ids]),
-                token_type_ids=torch.tensor([text.types]),
+                **({"token_type_ids": torch.tensor([text.types])} if encoder.config.types else {}),
                 output_hidden_states=True,
                 output_attentions=True,
             )
@@ -75,8 +165,10 @@ def compare(reference: Any, encoder: Any, texts: list[TokenIds], batch: PackedBa
                 worst["hidden"] = max(worst["hidden"], _gap(probe.hidden_states[layer][rows], states[0]))
             for layer, maps in enumerate(out.attentions):
                 worst["attention"] = max(worst["attention"], _gap(probe.attentions[layer][i], maps[0]))
-            pooled = encoder.pooler(last[starts[i]][None])
-            worst["pooler"] = max(worst["pooler"], _gap(pooled, out.pooler_output))
+            assert (encoder.pooler is None) == (getattr(out, "pooler_output", None) is None)
+            if encoder.pooler is not None:
+                pooled = encoder.pooler(last[starts[i]][None])
+                worst["pooler"] = max(worst["pooler"], _gap(pooled, out.pooler_output))
     return worst
 
 

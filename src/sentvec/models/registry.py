@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from sentvec.batch import PackedBatch
 from sentvec.errors import ConfigError, UnknownModelType
-from sentvec.models import bert, head_table
+from sentvec.models import bert, distilbert, head_table
 from sentvec.models.config import BERT_KEYS, EncoderConfig, Keys, read_config
 from sentvec.models.head_table import Family
 from sentvec.nn.pooler import Pooler
@@ -100,6 +100,18 @@ ARCHITECTURES: dict[str, Architecture] = {
     "bert": _BERT,
     "roberta": _ROBERTA,
     "xlm-roberta": replace(_ROBERTA, saved_as="XLMRobertaModel"),
+    "camembert": replace(_ROBERTA, saved_as="CamembertModel"),
+    "distilbert": Architecture(
+        build=bert.BertEncoder,
+        names=distilbert.NAMES,
+        saved_as="DistilBertModel",
+        keys=distilbert.KEYS,
+        read=distilbert.read,
+        prefixes=("distilbert.",),
+        heads=distilbert.HEADS,
+        buffers=distilbert.BUFFERS,
+        tasks=head_table.DISTILBERT,
+    ),
 }
 
 
