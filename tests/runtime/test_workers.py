@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,33 +211,32 @@ def test_files_are_those_of_one_process(tiny, two, tmp_path):
     assert tiny.encode_to(tmp_path / "spread", texts(300), shard_rows=70, resume=True).resumed == 300
 
 
-def children() -> set[int]:
-    found = set()
+def family() -> set[int]:
+    """Processes below this one that encode, or fork those that do."""
+    parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if parent == os.getpid() and b"runtime.worker" in (stat.parent / "cmdline").read_bytes():
-            found.add(int(stat.parent.name))
-    return found
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if b"runtime.worker" in (stat.parent / "cmdline").read_bytes():
+                parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = {pid for pid, parent in parents.items() if parent == os.getpid()}
+    return found | {pid for pid, parent in parents.items() if parent in found}
 
 
 def test_processes_end_when_writing_fails(tiny, tmp_path):
-    others, ours = children(), set()
+    others, ours = family(), set()
     (tmp_path / "out").mkdir()
 
     def rows():
         for i, text in enumerate(texts(400)):
             if i == 200:
-                ours.update(children() - others)
+                ours.update(family() - others)
                 (tmp_path / "out" / "part-00002.npy").mkdir()
             yield text
 
     with pytest.raises(OutputError, match="100 finished rows stay") as held:  # with its frames, and what they hold
         tiny.encode_to(tmp_path / "out", rows(), shard_rows=50, file_format="npy", workers=2)
     assert held.value.__traceback__ is not None
-    assert len(ours) == 2
+    assert len(ours) == 3  # two, and the one that they were forked from
     assert not any(running(pid) for pid in ours)
 
 

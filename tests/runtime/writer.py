@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -17,7 +18,11 @@ def texts(count: int):
 
 
 def main(model_folder: str, out: str, rows: int, shard_rows: int) -> None:
+    import pyarrow.parquet  # noqa: F401 - takes longer to import than a part takes to write, so not in the children
     import torch
+
+    with suppress(ImportError):
+        import pandas  # noqa: F401 - pyarrow does this at its first array, where it is installed
 
     from sentvec import Embedder
     from sentvec.runtime import engine

@@ -1,20 +1,25 @@
 """One worker: a blueprint of a model and tasks in, vectors out. What runs in each process of a pool.
 
-As a program (`main`) it reads pickles from standard input and writes pickles to standard output; the process that
-started it writes the first and reads the second. It ends when that process does, however that ends.
+As a program (`main`, or forked by `nest`) it reads pickles from one pipe and writes pickles to another, at whose ends
+is the process that wants the vectors. It ends when that process does, however that ends.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import pickle
+import socket
 import threading
 import traceback
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
+import torch
+
+from sentvec.batch import TokenIds, pack
 from sentvec.errors import ModelError, SentvecError
 from sentvec.runtime.embedder import Embedder
 from sentvec.runtime.engine import Window
@@ -52,6 +57,12 @@ class Worker:
                 "have changed. Save it with save_pretrained, load it from there, and encode again."
             )
 
+    def warm(self) -> None:
+        """Make weights ready for the processor now. No text: the tokeniser would start threads."""
+        model = self._model
+        with torch.inference_mode():
+            model._job().forward(pack([TokenIds([0] * 4, [0] * 4)], model.device))
+
     def tokenise(self, task: Task) -> Window:
         """Do what does not need the device."""
         model = self._model
@@ -69,31 +80,70 @@ class Worker:
 
 
 def main() -> None:
-    """Encode for the process that started this one."""
+    """Encode for the process that started this one, and sends a blueprint and a device first."""
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print must not come between the answers
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    logging.getLogger("sentvec").setLevel(logging.ERROR)  # what loading says, the process that started this one said
+    _quiet()
     try:
-        blueprint, device = pickle.load(source)  # noqa: S301 - from our own parent
-        worker = Worker(blueprint, device)
+        worker = Worker(*pickle.load(source))  # noqa: S301 - from our own parent
     except EOFError:
         return
     except Exception as error:
         _say(sink, portable(error))
         return
+    _serve(worker, source, sink)
+
+
+def nest() -> None:
+    """Load a model and fork workers that share it, as the process at the other end of standard input asks."""
+    line = socket.socket(fileno=os.dup(0))
+    _quiet()
+    worker: Worker | None = None
+    while True:
+        message, files, _, _ = socket.recv_fds(line, 1 << 16, 2)
+        if not message:
+            return
+        answer: Any = None
+        match pickle.loads(message):  # noqa: S301 - from our own parent
+            case Blueprint() as blueprint:
+                try:
+                    worker = Worker(blueprint, "cpu")
+                    worker.warm()
+                    gc.freeze()  # else the collector would write to pages that are shared
+                except Exception as error:
+                    answer = portable(error)
+            case ("fork", int(threads)):
+                assert worker is not None
+                answer = os.fork()
+                if answer == 0:
+                    line.close()
+                    os.environ["RAYON_NUM_THREADS"] = str(threads)
+                    torch.set_num_threads(threads)
+                    _serve(worker, os.fdopen(files[0], "rb"), os.fdopen(files[1], "wb"))
+                for file in files:
+                    os.close(file)
+            case ("wait", int(pid)):
+                answer = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        line.send(pickle.dumps(answer))
+
+
+def _quiet() -> None:
+    os.dup2(2, 1)  # what libraries print must not come between the answers
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    logging.getLogger("sentvec").setLevel(logging.ERROR)  # what loading says, the process that started this one said
+
+
+def _serve(worker: Worker, source: BinaryIO, sink: BinaryIO) -> NoReturn:
     _say(sink, None)
     ready: SimpleQueue[tuple[Task, Window | Exception]] = SimpleQueue()
     threading.Thread(target=_read, args=(source, worker, ready), daemon=True).start()
     while True:
         task, window = ready.get()
-        if isinstance(window, Exception):
-            _say(sink, window)
-            continue
-        try:
-            answer: Any = worker.encode(task, window)
-        except Exception as error:
-            answer = portable(error)
+        answer: Any = window
+        if not isinstance(window, Exception):
+            try:
+                answer = worker.encode(task, window)
+            except Exception as error:
+                answer = portable(error)
         _say(sink, answer)
 
 

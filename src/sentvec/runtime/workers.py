@@ -8,37 +8,30 @@ is given to the next one, a task at a time, so that a task that kills processes 
 from __future__ import annotations
 
 import logging
-import os
-import pickle
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any
 
 import torch
 
 from sentvec.checkpoint.weights import SAFE, SAFE_INDEX
 from sentvec.errors import InvalidInput, WorkerDied
+from sentvec.runtime.process import Died, Nest, Process, Refused, started
 from sentvec.runtime.spread import Answer, Blueprint, Model, Pool, Task, blueprint_of, count_or_names
 
 _log = logging.getLogger("sentvec")
 
 TRIES = 3
 """How many processes may die over one task."""
-
-_PROGRAM = "from sentvec.runtime.worker import main; main()"
-
 
 Spread = int | Sequence[str] | Pool | None
 """How many processes, or the device of each, or a pool that is there already, or None for this process alone."""
@@ -49,14 +42,6 @@ class _Order:
     task: Task
     answer: Future[Answer] = field(default_factory=Future)
     deaths: int = 0
-
-
-class _Died(Exception):
-    """A process has ended that should not have."""
-
-
-class _Refused(Exception):
-    """A process cannot make the model; the argument is its error."""
 
 
 class Workers:
@@ -77,6 +62,7 @@ class Workers:
         self._devices = count_or_names(workers, lambda count: _devices(model.device, count))
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
         self._keepers: list[_Keeper] = []
+        self._nest = Nest() if sys.platform == "linux" else None  # elsewhere, libraries do not survive a fork
         self._saved: tempfile.TemporaryDirectory[str] | None = None
         self._closed = False
 
@@ -112,13 +98,22 @@ class Workers:
         order = _Order(task)
         self._orders.put(order)
         if len(self._keepers) < len(self._devices):
-            device = self._devices[len(self._keepers)]
-            keeper = _Keeper(
-                self._orders, self.blueprint, device, max(1, torch.get_num_threads() // len(self._devices))
-            )
+            keeper = _Keeper(self._orders, *self._way(self._devices[len(self._keepers)]))
             self._keepers.append(keeper)
             keeper.thread.start()
         return order.answer
+
+    def _way(self, device: str) -> tuple[Callable[[], Process], int]:
+        """Return how a process for a device is started, and how many tasks to give it at a time."""
+        blueprint, threads = self.blueprint, max(1, torch.get_num_threads() // len(self._devices))
+        if not device.startswith("cpu"):
+            return lambda: started(blueprint, device, threads), 2
+        # beside an encoder on the CPU there is nothing to gain by tokenising ahead, and the last tasks would be
+        # shared out less evenly
+        nest = self._nest
+        if nest is None:
+            return lambda: started(blueprint, device, threads), 1
+        return lambda: nest.fork(blueprint, threads), 1
 
     def close(self) -> None:
         """End the processes; what is not yet encoded is cancelled."""
@@ -126,8 +121,12 @@ class Workers:
         for keeper in self._keepers:
             keeper.stop()
             self._orders.put(None)
+        if self._nest is not None:
+            self._nest.stop()
         for keeper in self._keepers:
             keeper.thread.join()
+        if self._nest is not None:
+            self._nest.close()
         while not self._orders.empty():
             order = self._orders.get()
             if order is not None:
@@ -161,22 +160,20 @@ def pool_of(model: Model, workers: Spread) -> AbstractContextManager[Pool]:
 class _Keeper:
     """The thread that feeds one process, and starts another when it dies."""
 
-    def __init__(self, orders: SimpleQueue[_Order | None], blueprint: Blueprint, device: str, threads: int) -> None:
-        self.process: _Process | None = None
-        self.thread = threading.Thread(target=self._run, name=f"sentvec-worker-{device}", daemon=True)
+    def __init__(self, orders: SimpleQueue[_Order | None], start: Callable[[], Process], ahead: int) -> None:
+        self.process: Process | None = None
+        self.thread = threading.Thread(target=self._run, name="sentvec-worker", daemon=True)
         self._orders = orders
-        self._blueprint, self._device, self._threads = blueprint, device, threads
-        # beside an encoder on the CPU there is nothing to gain by tokenising ahead, and the last tasks would be
-        # shared out less evenly
-        self._ahead = 1 if device.startswith("cpu") else 2
+        self._start = start
+        self._ahead = ahead
         self._held: deque[_Order] = deque()  # sent, and not yet answered
         self._again: deque[_Order] = deque()  # what a process held when it died
         self._stopped = False
-        self._starting = threading.Lock()
+        self._guard = threading.Lock()
 
     def stop(self) -> None:
         """End the process, and with it the thread."""
-        with self._starting:
+        with self._guard:
             self._stopped = True
             if self.process is not None:
                 self.process.kill()
@@ -186,16 +183,16 @@ class _Keeper:
             try:
                 if not self._send():
                     self._receive()
-            except _Died:
+            except Died:
                 if not self._stopped:
                     self._replace()
-            except _Refused as refused:
+            except Refused as refused:
+                self._bury()
                 while self._held:
                     self._held.popleft().answer.set_exception(refused.args[0])
         for order in (*self._held, *self._again):
             order.answer.cancel()
-        if self.process is not None:
-            self.process.end()
+        self._bury()
 
     def _send(self) -> bool:
         """Send one more task, if there is room and one waits; wait for one only where nothing else is to do."""
@@ -210,10 +207,7 @@ class _Keeper:
             self._stopped = True
             return True
         self._held.append(order)
-        if self.process is None:
-            self._start()
-        assert self.process is not None
-        self.process.send(order.task)
+        (self.process or self._begin()).send(order.task)
         return True
 
     def _receive(self) -> None:
@@ -225,22 +219,23 @@ class _Keeper:
         else:
             order.answer.set_result(answer)
 
-    def _start(self) -> None:
-        with self._starting:
-            if self._stopped:
-                raise _Died
-            self.process = _Process(self._threads)
-        self.process.send((self._blueprint, self._device))
-        error = self.process.receive()
-        if error is not None:
-            self.process.end()
-            self.process = None
-            raise _Refused(error)
+    def _begin(self) -> Process:
+        process = self._start()
+        with self._guard:
+            if self._stopped:  # while it started
+                process.end()
+                raise Died
+            self.process = process
+        process.ready()
+        return process
+
+    def _bury(self) -> str:
+        with self._guard:
+            process, self.process = self.process, None
+        return process.end() if process is not None else "could not be started"
 
     def _replace(self) -> None:
-        assert self.process is not None
-        how = self.process.end()
-        self.process = None
+        how = self._bury()
         while self._held:
             order = self._held.popleft()
             order.deaths += 1
@@ -255,54 +250,6 @@ class _Keeper:
                     "look for an odd text among these rows."
                 )
             )
-
-
-class _Process:
-    """One process, and the two pipes to it."""
-
-    def __init__(self, threads: int) -> None:
-        # -P and the path: the process finds the modules that this one has, and not what lies in the current folder
-        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
-        share = {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
-        self._popen = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-P", "-c", _PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | share | {"PYTHONPATH": path},
-            process_group=0 if os.name == "posix" else None,  # Ctrl-C is for this process, which ends the others
-        )
-        self.pid = self._popen.pid
-
-    def send(self, content: object) -> None:
-        assert self._popen.stdin is not None
-        try:
-            pickle.dump(content, self._popen.stdin, protocol=pickle.HIGHEST_PROTOCOL)
-            self._popen.stdin.flush()
-        except OSError:
-            raise _Died from None
-
-    def receive(self) -> Any:
-        assert self._popen.stdout is not None
-        try:
-            return pickle.load(self._popen.stdout)  # noqa: S301 - from our own child
-        except (EOFError, OSError, pickle.UnpicklingError):
-            raise _Died from None
-
-    def kill(self) -> None:
-        self._popen.kill()
-
-    def end(self) -> str:
-        """Make sure that it has ended, and say how it did."""
-        code = self._popen.poll()
-        self._popen.kill()
-        code = self._popen.wait() if code is None else code
-        for pipe in (self._popen.stdin, self._popen.stdout):
-            assert pipe is not None
-            with suppress(OSError):  # what was left in its buffer has nowhere to go
-                pipe.close()
-        if code >= 0:
-            return f"ended with code {code}"
-        return f"was ended by {signal.Signals(-code).name}"
 
 
 def _devices(device: torch.device, count: int) -> list[str]:
