@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentvec.errors import InvalidInput
-from sentvec.nn.kernels import KERNELS, attention, probabilities, reference
+from sentvec.nn.kernels import KERNELS, _offsets, attention, probabilities, reference
 
 
 def by_hand(q, k, v, lengths, window=None):
@@ -120,3 +120,33 @@ def test_an_unknown_kernel_is_named():
     q, k, v = qkv([2])
     with pytest.raises(InvalidInput, match="'flash' is not known. Known: auto, reference"):
         attention(q, k, v, [2], kernel="flash")
+
+
+@pytest.mark.parametrize("window", [None, 2])
+def test_the_kernel_without_padding_gets_what_it_needs(window):
+    """Shapes and offsets only: torch computes this kernel on GPUs alone, and checks its arguments everywhere."""
+    lengths = (3, 1, 4)
+    q, k, v = (x.half().to("meta") for x in qkv(lengths, head_dim=8))
+    out = attention(q, k, v, lengths, window=window, kernel="varlen")
+    assert out.shape == q.shape
+    assert _offsets(lengths, torch.device("cpu")).tolist() == [0, 3, 4, 8]
+    assert _offsets(lengths, torch.device("cpu")).dtype == torch.int32
+
+
+def test_offsets_of_a_batch_are_made_once_and_serve_training_too():
+    with torch.inference_mode():
+        first = _offsets((2, 5), torch.device("cpu"))
+    assert _offsets((2, 5), torch.device("cpu")) is first
+    assert not first.is_inference()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("window", [None, 2])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_kernel_without_padding_on_a_gpu(dtype, window):
+    lengths = [3, 1, 40, 130]
+    q, k, v = (x.to("cuda", dtype) for x in qkv(lengths, head_dim=32))
+    expected = reference(q.float(), k.float(), v.float(), lengths, window=window)
+    for kernel in ("varlen", "auto"):
+        found = attention(q, k, v, lengths, window=window, kernel=kernel)
+        torch.testing.assert_close(found.float(), expected, atol=2e-2, rtol=2e-2)

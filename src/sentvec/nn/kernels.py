@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from functools import lru_cache
+from importlib.util import find_spec
+from itertools import accumulate, groupby
 
 import torch
 from torch import Tensor
@@ -52,10 +54,11 @@ def attention(
         (tokens, heads, head_dim)
     """
     if kernel == "auto":
-        kernel = "runs" if q.device.type == "cpu" else "padded"
-    if kernel not in KERNELS:
-        raise InvalidInput(f"kernel {kernel!r} is not known. Known: auto, {', '.join(KERNELS)}.")
-    return KERNELS[kernel](q, k, v, lengths, dropout, window)
+        kernel = "runs" if q.device.type == "cpu" else "varlen" if _has_varlen(q, dropout) else "padded"
+    known = KERNELS | CUDA_KERNELS
+    if kernel not in known:
+        raise InvalidInput(f"kernel {kernel!r} is not known. Known: auto, {', '.join(known)}.")
+    return known[kernel](q, k, v, lengths, dropout, window)
 
 
 def probabilities(q: Tensor, k: Tensor, lengths: Sequence[int], window: int | None = None) -> list[Tensor]:
@@ -165,7 +168,46 @@ def padded(
     return out.transpose(1, 2)[mask]  # (tokens, heads, head_dim)
 
 
+def varlen(
+    q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: float = 0.0, window: int | None = None
+) -> Tensor:
+    """All texts in one call without padding, by torch's FlashAttention: CUDA, half precision, no dropout.
+
+    Nothing here waits for the device: offsets are made on the host, once a batch.
+    """
+    from torch.nn.attention.varlen import varlen_attn
+
+    offsets = _offsets(tuple(lengths), q.device)
+    longest = max(lengths)
+    sides = (-1, -1) if window is None else (window, window)
+    out: Tensor = varlen_attn(q, k, v, offsets, offsets, longest, longest, window_size=sides)
+    return out
+
+
+@lru_cache(maxsize=8)
+def _offsets(lengths: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return where each text begins, (seqs + 1,) int32: the same for all layers of a batch."""
+    with torch.inference_mode(False):  # it may be kept for a backward pass
+        return torch.tensor([0, *accumulate(lengths)], dtype=torch.int32).to(device, non_blocking=True)
+
+
+def _has_varlen(q: Tensor, dropout: float) -> bool:
+    return (
+        q.device.type == "cuda"
+        and q.dtype in (torch.float16, torch.bfloat16)
+        and dropout == 0
+        and q.shape[-1] % 8 == 0
+        and q.shape[-1] <= 256
+        and torch.cuda.get_device_capability(q.device) >= (8, 0)
+        and find_spec("torch.nn.attention.varlen") is not None
+    )
+
+
 KERNELS: dict[str, Kernel] = {"reference": reference, "runs": runs, "padded": padded}
+"""Kernels for every device and number format."""
+
+CUDA_KERNELS: dict[str, Kernel] = {"varlen": varlen}
+"""Kernels for some GPUs and half precision."""
 
 
 def _equal_runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
