@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from sentvec.batch import PackedBatch
 from sentvec.errors import ConfigError, UnknownModelType
-from sentvec.models import bert, distilbert, head_table
+from sentvec.models import bert, distilbert, head_table, modernbert
 from sentvec.models.config import BERT_KEYS, EncoderConfig, Keys, read_config
 from sentvec.models.head_table import Family
 from sentvec.nn.pooler import Pooler
@@ -111,6 +111,16 @@ ARCHITECTURES: dict[str, Architecture] = {
         heads=distilbert.HEADS,
         buffers=distilbert.BUFFERS,
         tasks=head_table.DISTILBERT,
+    ),
+    "modernbert": Architecture(
+        build=modernbert.ModernBertEncoder,
+        names=modernbert.NAMES,
+        saved_as="ModernBertModel",
+        keys=modernbert.KEYS,
+        read=modernbert.read,
+        prefixes=("model.",),
+        heads=modernbert.HEADS,
+        tasks=head_table.MODERNBERT,
     ),
 }
 

@@ -13,12 +13,13 @@ class TokenEmbeddings(nn.Module):
     Args:
         vocab: number of token ids.
         hidden: width of the hidden states.
-        positions: rows of the position table.
+        positions: rows of the position table; 0 where there is none.
         types: rows of the token type table; 0 where there is none.
         norm_eps: epsilon of the layer normalisation.
         dropout: dropped share in training.
         position_offset: row of the position table that the first token of a text uses: 0 for BERT;
             padding id + 1 for RoBERTa, whose table keeps its first rows for padding.
+        norm_bias: whether the layer normalisation has a bias.
     """
 
     def __init__(
@@ -31,13 +32,14 @@ class TokenEmbeddings(nn.Module):
         norm_eps: float,
         dropout: float = 0.0,
         position_offset: int = 0,
+        norm_bias: bool = True,
     ) -> None:
         super().__init__()
         self.position_offset = position_offset
         self.token_table = nn.Embedding(vocab, hidden)
-        self.position_table = nn.Embedding(positions, hidden)
+        self.position_table = nn.Embedding(positions, hidden) if positions else None
         self.type_table = nn.Embedding(types, hidden) if types else None
-        self.norm = nn.LayerNorm(hidden, eps=norm_eps)
+        self.norm = nn.LayerNorm(hidden, eps=norm_eps, bias=norm_bias)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, batch: PackedBatch) -> Tensor:
@@ -47,6 +49,8 @@ class TokenEmbeddings(nn.Module):
             # with one type only, as in RoBERTa, every token has it, whatever the tokeniser says
             alone = self.type_table.num_embeddings == 1
             states = states + (self.type_table.weight[0] if alone else self.type_table(batch.types))
-        rows = batch.positions + self.position_offset if self.position_offset else batch.positions
-        out: Tensor = self.dropout(self.norm(states + self.position_table(rows)))
+        if self.position_table is not None:
+            rows = batch.positions + self.position_offset if self.position_offset else batch.positions
+            states = states + self.position_table(rows)
+        out: Tensor = self.dropout(self.norm(states))
         return out

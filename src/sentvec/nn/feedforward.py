@@ -27,3 +27,28 @@ class FeedForward(nn.Module):
         """Map every token by itself."""
         out: Tensor = self.down(self.act(self.up(states)))
         return out
+
+
+class GatedFeedForward(nn.Module):
+    """Two linear maps side by side, one with an activation, multiplied; then a third (GLU, Shazeer 2020, 2002.05202).
+
+    Args:
+        hidden: width of the hidden states.
+        intermediate: width of the product.
+        act: name of the activation: GeGLU is "gelu", SwiGLU "silu", GLU "sigmoid".
+        bias: whether the maps have biases.
+        dropout: dropped share of the product in training.
+    """
+
+    def __init__(self, *, hidden: int, intermediate: int, act: str, bias: bool = False, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.up = nn.Linear(hidden, 2 * intermediate, bias=bias)  # what is activated, then what it is multiplied with
+        self.down = nn.Linear(intermediate, hidden, bias=bias)
+        self.act = activation(act)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Map every token by itself."""
+        activated, gate = self.up(states).chunk(2, dim=-1)  # each (tokens, intermediate)
+        out: Tensor = self.down(self.dropout(self.act(activated) * gate))
+        return out

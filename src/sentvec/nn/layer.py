@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from sentvec.batch import PackedBatch
 from sentvec.nn.attention import SelfAttention
-from sentvec.nn.feedforward import FeedForward
+from sentvec.nn.feedforward import FeedForward, GatedFeedForward
 from sentvec.nn.probe import Probe
 
 
@@ -24,7 +24,7 @@ class PostNormLayer(nn.Module):
     def __init__(
         self,
         attention: SelfAttention,
-        feed_forward: FeedForward,
+        feed_forward: FeedForward | GatedFeedForward,
         *,
         hidden: int,
         norm_eps: float,
@@ -41,4 +41,42 @@ class PostNormLayer(nn.Module):
         """Return the next hidden states, (tokens, hidden)."""
         states = self.attention_norm(states + self.dropout(self.attention(states, batch, kernel, probe)))
         out: Tensor = self.feed_forward_norm(states + self.dropout(self.feed_forward(states)))
+        return out
+
+
+class PreNormLayer(nn.Module):
+    """Attention and feed-forward, each on a normalised input and added to what came in (Xiong et al. 2020, 2002.04745).
+
+    Args:
+        attention: the attention part.
+        feed_forward: the feed-forward part.
+        hidden: width of the hidden states.
+        norm_eps: epsilon of both layer normalisations.
+        norm_bias: whether they have biases.
+        attention_norm: whether there is a normalisation before attention: none is needed right after another.
+        dropout: dropped share of attention's output in training.
+    """
+
+    def __init__(
+        self,
+        attention: SelfAttention,
+        feed_forward: FeedForward | GatedFeedForward,
+        *,
+        hidden: int,
+        norm_eps: float,
+        norm_bias: bool = True,
+        attention_norm: bool = True,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(hidden, eps=norm_eps, bias=norm_bias) if attention_norm else nn.Identity()
+        self.attention = attention
+        self.feed_forward_norm = nn.LayerNorm(hidden, eps=norm_eps, bias=norm_bias)
+        self.feed_forward = feed_forward
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, states: Tensor, batch: PackedBatch, kernel: str, probe: Probe | None) -> Tensor:
+        """Return the next hidden states, (tokens, hidden)."""
+        states = states + self.dropout(self.attention(self.attention_norm(states), batch, kernel, probe))
+        out: Tensor = states + self.feed_forward(self.feed_forward_norm(states))
         return out
