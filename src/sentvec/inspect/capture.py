@@ -15,6 +15,7 @@ from sentvec.nn.probe import Probe
 from sentvec.runtime.embedder import Embedder
 from sentvec.runtime.engine import Engine
 from sentvec.runtime.prompts import prompt_of
+from sentvec.runtime.report import Truncation
 from sentvec.text.tokenizer import Text, Tokenizer, checked
 
 Floats = NDArray[np.float32]
@@ -142,6 +143,13 @@ class Reading:
         ids = engine.tokenize(given, prefix)
         sources = [engine.sources(text, prefix) for text in given]
         return cls(ids, sources, pack(ids, model.device), engine.uncounted(prefix))
+
+    def warn(self, limit: int) -> None:
+        """Say in the log which texts were cut, as `Embedder.encode` does."""
+        report = Truncation(limit)
+        for place, ids in enumerate(self.ids):
+            report.look(ids, place)
+        report.log()
 
 
 def labels(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
