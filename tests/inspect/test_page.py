@@ -16,7 +16,9 @@ from sentvec.inspect.why import Explanation
 
 EVIL = (
     "</script><script>window.broken=1</script>",
+    "</script x='",
     "<!--<script>",
+    "<!-- <script ",
     "<img src=x onerror='window.broken=1'>",
     "&lt;b&gt;",
     "'\"\\\u2028\u2029\n",
