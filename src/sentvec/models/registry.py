@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from sentvec.batch import PackedBatch
 from sentvec.errors import ConfigError, UnknownModelType
-from sentvec.models import bert, distilbert, head_table, modernbert
+from sentvec.models import bert, distilbert, head_table, modernbert, nomic_bert
 from sentvec.models.config import BERT_KEYS, EncoderConfig, Keys, read_config
 from sentvec.models.head_table import Family
 from sentvec.nn.pooler import Pooler
@@ -121,6 +121,17 @@ ARCHITECTURES: dict[str, Architecture] = {
         prefixes=("model.",),
         heads=modernbert.HEADS,
         tasks=head_table.MODERNBERT,
+    ),
+    "nomic_bert": Architecture(
+        build=nomic_bert.NomicBertEncoder,
+        names=nomic_bert.NAMES,
+        saved_as="NomicBertModel",
+        keys=nomic_bert.KEYS,
+        read=nomic_bert.read,
+        prefixes=("bert.", "nomic_bert."),
+        heads=nomic_bert.HEADS,
+        buffers=bert.BUFFERS,
+        tasks=head_table.NOMIC_BERT,
     ),
 }
 

@@ -48,6 +48,11 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(hidden, 3 * hidden, bias=bias)
         self.output = nn.Linear(hidden, hidden, bias=bias)
 
+    @property
+    def plain(self) -> bool:
+        """Whether this is BERT's attention: biases, all of a text in view, no rotation."""
+        return self.rotary is None and self.window is None and self.qkv.bias is not None
+
     def forward(self, states: Tensor, batch: PackedBatch, kernel: str, probe: Probe | None) -> Tensor:
         """Mix each text's tokens: (tokens, hidden) -> (tokens, hidden)."""
         tokens, hidden = states.shape

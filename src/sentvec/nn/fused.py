@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sentvec.batch import PackedBatch
+from sentvec.nn.feedforward import FeedForward
 from sentvec.nn.layer import PostNormLayer
 from sentvec.nn.probe import Probe
 from sentvec.nn.steps import Norm, Operand, Product, Steps, quantise, rotated_by
@@ -32,6 +33,8 @@ def fusible(layers: Sequence[nn.Module]) -> bool:
     """Say whether `FusedStack` computes what these layers do."""
     return bool(layers) and all(
         type(layer) is PostNormLayer
+        and layer.attention.plain
+        and type(layer.feed_forward) is FeedForward
         and layer.feed_forward.act_name in _ACTS
         and layer.attention.qkv.in_features // layer.attention.heads % MULTIPLE == 0
         and layer.feed_forward.up.out_features % MULTIPLE == 0
@@ -134,6 +137,7 @@ class _Ready:
     @classmethod
     def of(cls, layer: PostNormLayer, int8: bool) -> _Ready:
         make = _Quantised if int8 else _Packed
+        assert isinstance(layer.feed_forward, FeedForward), "see fusible"
         return cls(
             heads=layer.attention.heads,
             act=_ACTS[layer.feed_forward.act_name],
