@@ -75,6 +75,39 @@ def test_no_text_sees_another(kernel, window):
     assert not torch.allclose(after[:2], before[:2])
 
 
+def distances(longest, heads=2):
+    return torch.randn(heads, 2 * longest - 1, generator=torch.Generator().manual_seed(longest))
+
+
+def test_what_distances_add_is_the_equation():
+    lengths, reach = [3, 1, 4], 6
+    q, k, v = qkv(lengths)
+    near = distances(reach)
+    out = torch.zeros_like(q)
+    start = 0
+    for length in lengths:
+        for head in range(2):
+            for i in range(length):
+                scores = [
+                    q[start + i, head] @ k[start + j, head] / 2 + near[head, reach - 1 + i - j] for j in range(length)
+                ]
+                weights = torch.softmax(torch.stack(scores), dim=0)
+                out[start + i, head] = weights @ v[start : start + length, head]
+        start += length
+    torch.testing.assert_close(reference(q, k, v, lengths, relative=near), out, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("spare", [0, 5])
+@pytest.mark.parametrize("kernel", [*sorted(set(KERNELS) - {"reference"}), "auto"])
+@given(lengths=st.lists(st.integers(1, 20) | st.sampled_from([64, 65, 128, 129]), min_size=1, max_size=8))
+@settings(deadline=None, max_examples=20)
+def test_kernels_add_what_distances_add(kernel, spare, lengths):
+    q, k, v = qkv(lengths)
+    near = distances(max(lengths) + spare)
+    expected = attention(q, k, v, lengths, relative=near, kernel="reference")
+    torch.testing.assert_close(attention(q, k, v, lengths, relative=near, kernel=kernel), expected, atol=3e-6, rtol=0)
+
+
 def test_probabilities_sum_to_one_over_the_text():
     q, k, _ = qkv([3, 5])
     first, second = probabilities(q, k, [3, 5])
@@ -111,6 +144,19 @@ def test_gradients_equal_the_references(kernel, window):
     for name in (kernel, "reference"):
         leaves = [x.clone().requires_grad_() for x in qkv(lengths)]
         attention(*leaves, lengths, window=window, kernel=name).square().sum().backward()
+        grads.append([leaf.grad for leaf in leaves])
+    for got, expected in zip(*grads, strict=True):
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", ["runs", "padded"])
+def test_gradients_of_what_distances_add_equal_the_references(kernel):
+    lengths = [3, 3, 70]
+    grads = []
+    for name in (kernel, "reference"):
+        leaves = [x.clone().requires_grad_() for x in (*qkv(lengths), distances(70))]
+        q, k, v, near = leaves
+        attention(q, k, v, lengths, relative=near, kernel=name).square().sum().backward()
         grads.append([leaf.grad for leaf in leaves])
     for got, expected in zip(*grads, strict=True):
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)

@@ -40,6 +40,20 @@ def test_float32_is_the_layers_to_rounding(steps, act, hidden, heads):
     torch.testing.assert_close(run(layers, states, batch), expected, atol=5e-6, rtol=0)
 
 
+def test_what_distances_add_is_added_in_every_layer(steps):
+    layers = layers_of()
+    batch = batch_of()
+    states = states_of(batch, 64)
+    relative = torch.randn(2, 2 * batch.longest - 1, generator=torch.Generator().manual_seed(5))
+    with torch.inference_mode():
+        expected = layers(states, batch, "auto", None, relative)
+        assert (expected - layers(states, batch, "auto", None)).abs().max() > 0.1
+        layers.fuse(steps)
+        torch.testing.assert_close(layers(states, batch, "auto", None, relative), expected, atol=5e-6, rtol=0)
+        layers.fuse(steps, int8=True)
+        assert torch.cosine_similarity(layers(states, batch, "auto", None, relative), expected).min() > 0.999
+
+
 def test_bfloat16_is_as_near_to_float32_as_the_layers_are(steps):
     layers = layers_of()
     batch = batch_of()
@@ -143,7 +157,7 @@ def test_layers_of_other_shapes_run_as_they_are(changes):
 
 def test_fused_runs_where_it_can(steps, monkeypatch):
     calls = []
-    monkeypatch.setattr(FusedStack, "__call__", lambda self, states, batch, probe: calls.append(1) or states)
+    monkeypatch.setattr(FusedStack, "__call__", lambda self, states, batch, *_: calls.append(1) or states)
     layers = layers_of()
     layers.fuse(steps)
     batch = batch_of((5,))

@@ -51,6 +51,19 @@ def test_attention(steps, kind, heads, head_dim):
     torch.testing.assert_close(found, expected, **near(kind))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("spare", [0, 3])
+@pytest.mark.parametrize(("heads", "head_dim"), [(2, 32), (3, 16)])
+def test_attention_with_what_distances_add(steps, kind, spare, heads, head_dim):
+    batch = batch_of()
+    product = product_of(kind, sum(LENGTHS), 3 * heads * head_dim)
+    line = torch.randn(heads, 2 * (max(LENGTHS) + spare) - 1, generator=torch.Generator().manual_seed(5))
+    line = line.to(torch.bfloat16 if kind == "bfloat16" else torch.float32)
+    expected = EAGER.attend(product, batch, heads, line)
+    torch.testing.assert_close(steps.attend(product, batch, heads, line), expected, **near(kind))
+    assert not torch.allclose(expected, EAGER.attend(product, batch, heads), atol=0.1)
+
+
 def test_attention_in_float32_is_as_exact_as_torch(steps):
     batch = batch_of()
     product = product_of("float32", sum(LENGTHS), 3 * 64, spread=3.0)

@@ -53,18 +53,20 @@ class SelfAttention(nn.Module):
         """Whether this is BERT's attention: biases, all of a text in view, no rotation."""
         return self.rotary is None and self.window is None and self.qkv.bias is not None
 
-    def forward(self, states: Tensor, batch: PackedBatch, kernel: str, probe: Probe | None) -> Tensor:
-        """Mix each text's tokens: (tokens, hidden) -> (tokens, hidden)."""
+    def forward(
+        self, states: Tensor, batch: PackedBatch, kernel: str, probe: Probe | None, relative: Tensor | None = None
+    ) -> Tensor:
+        """Mix each text's tokens: (tokens, hidden) -> (tokens, hidden). For `relative` see `kernels.attention`."""
         tokens, hidden = states.shape
         qkv = self.qkv(states).view(tokens, 3, self.heads, hidden // self.heads)
         q, k, v = qkv.unbind(1)  # each (tokens, heads, head_dim)
         if self.rotary is not None:
             q, k = self.rotary(qkv[:, :2], batch.positions).unbind(1)
         if probe is not None and probe.attention:
-            probe.attentions.append(probabilities(q, k, batch.lengths, self.window))
+            probe.attentions.append(probabilities(q, k, batch.lengths, self.window, relative))
         if probe is not None and probe.qkv:
             probe.projections.append((q, k, v))
         dropout = self.dropout if self.training else 0.0
-        mixed = attention(q, k, v, batch.lengths, dropout=dropout, window=self.window, kernel=kernel)
+        mixed = attention(q, k, v, batch.lengths, dropout=dropout, window=self.window, relative=relative, kernel=kernel)
         out: Tensor = self.output(mixed.reshape(tokens, hidden))
         return out

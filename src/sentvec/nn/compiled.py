@@ -23,9 +23,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from sentvec.batch import PackedBatch
-from sentvec.nn.steps import Norm, Operand, Product
+from sentvec.nn.steps import LANES, Norm, Operand, Product
 
 _log = logging.getLogger("sentvec")
 
@@ -40,7 +41,9 @@ _ACTS = {"gelu": 0, "gelu_tanh": 1, "relu": 2}
 _pointer, _count, _int, _float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_float
 _PRODUCT = [_int, _pointer, _pointer, _pointer, _pointer]
 _FUNCTIONS = {
-    "sentvec_attention": [*_PRODUCT, _count, _count, _pointer, _count, _float, _pointer],
+    "sentvec_attention": [
+        *_PRODUCT, _count, _count, _pointer, _count, _float, _pointer, _count, _pointer,
+    ],
     "sentvec_norm": [
         *_PRODUCT, _pointer, _pointer, _pointer, _float, _count, _count, _pointer, _pointer, _pointer,
     ],
@@ -58,14 +61,18 @@ class CompiledSteps:
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
 
-    def attend(self, product: Product, batch: PackedBatch, heads: int) -> Tensor:
+    def attend(self, product: Product, batch: PackedBatch, heads: int, relative: Tensor | None = None) -> Tensor:
         """See `Steps`."""
         tokens, hidden = product.data.shape[0], product.data.shape[1] // 3
         out = torch.empty(tokens, hidden, dtype=_states_of(product))
         offsets = batch.offsets.contiguous()
+        # queries go in blocks, whose last lanes look beyond the text
+        near = None if relative is None else functional.pad(relative.float(), (0, 2 * LANES)).contiguous()
+        reach = 0 if relative is None else (relative.shape[-1] + 1) // 2
+        assert near is None or (reach >= batch.longest and len(near) == heads)
         self._library.sentvec_attention(
             *_given(product), heads, hidden // heads, offsets.data_ptr(), len(batch),
-            (hidden // heads) ** -0.5, out.data_ptr(),
+            (hidden // heads) ** -0.5, _at(near), reach, out.data_ptr(),
         )  # fmt: skip
         return out
 

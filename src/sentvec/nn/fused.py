@@ -65,13 +65,16 @@ class FusedStack:
         """Say whether weights have changed since."""
         return _versions(layers) != self._made_from
 
-    def __call__(self, states: Tensor, batch: PackedBatch, probe: Probe | None = None) -> Tensor:
+    def __call__(
+        self, states: Tensor, batch: PackedBatch, probe: Probe | None = None, relative: Tensor | None = None
+    ) -> Tensor:
         """Send the output of the embeddings through every layer.
 
         Args:
             states: (tokens, hidden), float32 or bfloat16.
             batch: the texts that they are of.
             probe: may ask for hidden states, not for attention.
+            relative: what distances add to scores, see `kernels.attention`.
         """
         steps = self._steps
         states = states.contiguous()
@@ -79,7 +82,7 @@ class FusedStack:
             probe.hidden(0, states)
         operand = steps.operand(states, self._int8)
         for number, layer in enumerate(self._layers, start=1):
-            mixed = steps.attend(layer.qkv(operand), batch, layer.heads)
+            mixed = steps.attend(layer.qkv(operand), batch, layer.heads, relative)
             states, operand = steps.add_norm(
                 layer.output(steps.operand(mixed, self._int8)), states, layer.attention_norm
             )

@@ -26,7 +26,7 @@ lengths and 0.7 times as long above."""
 LOCAL_BLOCK = 256
 """Fewest queries that meet their keys in one call where a window limits what they see."""
 
-Kernel = Callable[[Tensor, Tensor, Tensor, Sequence[int], float, int | None], Tensor]
+Kernel = Callable[[Tensor, Tensor, Tensor, Sequence[int], float, int | None, Tensor | None], Tensor]
 
 
 def attention(
@@ -37,6 +37,7 @@ def attention(
     *,
     dropout: float = 0.0,
     window: int | None = None,
+    relative: Tensor | None = None,
     kernel: str = "auto",
 ) -> Tensor:
     """Scaled dot-product attention of each text over itself (Vaswani et al. 2017, equation 1).
@@ -48,48 +49,72 @@ def attention(
         lengths: tokens of each text, in the order in which they are packed.
         dropout: share of attention probabilities set to zero; training only.
         window: how many tokens each token sees to either side (Beltagy et al. 2020), or None for all of its text.
+        relative: what a distance adds to a score (Shaw et al. 2018; Raffel et al. 2019), (heads, 2 * reach - 1) for
+            texts of at most `reach` tokens: column reach - 1 + i - j is for query i and key j. Not with a window.
         kernel: "auto", or a name in `KERNELS`.
 
     Returns:
         (tokens, heads, head_dim)
     """
     if kernel == "auto":
-        kernel = "runs" if q.device.type == "cpu" else "varlen" if _has_varlen(q, dropout) else "padded"
+        kernel = (
+            "runs" if q.device.type == "cpu" else "varlen" if _has_varlen(q, dropout) and relative is None else "padded"
+        )
     known = KERNELS | CUDA_KERNELS
     if kernel not in known:
         raise InvalidInput(f"kernel {kernel!r} is not known. Known: auto, {', '.join(known)}.")
-    return known[kernel](q, k, v, lengths, dropout, window)
+    assert window is None or relative is None, "no architecture has both"
+    return known[kernel](q, k, v, lengths, dropout, window, relative)
 
 
-def probabilities(q: Tensor, k: Tensor, lengths: Sequence[int], window: int | None = None) -> list[Tensor]:
+def probabilities(
+    q: Tensor, k: Tensor, lengths: Sequence[int], window: int | None = None, relative: Tensor | None = None
+) -> list[Tensor]:
     """Attention probabilities of each text: (heads, length, length) for every one, rows summing to one."""
     result = []
     for queries, keys in zip(torch.split(q, list(lengths)), torch.split(k, list(lengths)), strict=True):
-        scores = queries.transpose(0, 1) @ keys.permute(1, 2, 0)  # (heads, length, length)
+        scores = queries.transpose(0, 1) @ keys.permute(1, 2, 0) / math.sqrt(q.shape[-1])  # (heads, length, length)
         if window is not None:
             places = torch.arange(len(queries), device=q.device)
             scores = scores.masked_fill(~_near(places, places, window), -math.inf)
-        result.append(torch.softmax(scores / math.sqrt(q.shape[-1]), dim=-1))
+        if relative is not None:
+            scores = scores + by_distance(relative, len(queries))
+        result.append(torch.softmax(scores, dim=-1))
     return result
 
 
 def reference(
-    q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: float = 0.0, window: int | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lengths: Sequence[int],
+    dropout: float = 0.0,
+    window: int | None = None,
+    relative: Tensor | None = None,
 ) -> Tensor:
     """Attention as the equation has it, one text at a time."""
-    weights = [functional.dropout(p, dropout, training=dropout > 0) for p in probabilities(q, k, lengths, window)]
+    weights = [
+        functional.dropout(p, dropout, training=dropout > 0) for p in probabilities(q, k, lengths, window, relative)
+    ]
     values = torch.split(v, list(lengths))
     return torch.cat([(w @ x.transpose(0, 1)).transpose(0, 1) for w, x in zip(weights, values, strict=True)])
 
 
 def runs(
-    q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: float = 0.0, window: int | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lengths: Sequence[int],
+    dropout: float = 0.0,
+    window: int | None = None,
+    relative: Tensor | None = None,
 ) -> Tensor:
     """Neighbours of equal length go through one call as a rectangle: nothing is padded, nothing masked.
 
     Batches come sorted by length, so a batch of many short texts has few runs.
     """
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
+    scores = None if relative is None else by_distance(relative, max(lengths))
     short = SHORT_FLOAT32 if q.dtype == torch.float32 else SHORT_HALF
     for start, count, length in _equal_runs(lengths):
         span = slice(start, start + count * length)
@@ -99,13 +124,16 @@ def runs(
             mixed = _local(rows[0], rows[1], rows[2], window=window, dropout_p=dropout)
         else:
             mix = _short if length <= short else functional.scaled_dot_product_attention
-            mixed = mix(rows[0], rows[1], rows[2], dropout_p=dropout)
+            mask = None if scores is None else scores[None, :, :length, :length]
+            mixed = mix(rows[0], rows[1], rows[2], attn_mask=mask, dropout_p=dropout)
         out[span].view(rectangle).copy_(mixed.transpose(1, 2))
     return out
 
 
-def _short(q: Tensor, k: Tensor, v: Tensor, *, dropout_p: float) -> Tensor:
+def _short(q: Tensor, k: Tensor, v: Tensor, *, attn_mask: Tensor | None, dropout_p: float) -> Tensor:
     """Attention over (seqs, heads, length, head_dim) as two batched products with all scores in between.
+
+    `attn_mask` is added to the scores, (1, heads, length, length).
 
     The blocks of torch's own kernel are made for long texts; for short ones they are mostly empty.
     """
@@ -113,6 +141,8 @@ def _short(q: Tensor, k: Tensor, v: Tensor, *, dropout_p: float) -> Tensor:
     flat = (-1, *rectangle[2:])
     q, k, v = (x.reshape(flat) for x in (q, k, v))  # (seqs * heads, length, head_dim)
     scores = torch.baddbmm(q.new_empty(1), q, k.transpose(1, 2), beta=0, alpha=1 / math.sqrt(rectangle[-1]))
+    if attn_mask is not None:
+        scores = scores.view(*rectangle[:3], -1).add_(attn_mask).view_as(scores)
     weights = functional.dropout(torch.softmax(scores, dim=-1), dropout_p, training=dropout_p > 0)
     return torch.bmm(weights, v).view(rectangle)
 
@@ -142,13 +172,30 @@ def _local(q: Tensor, k: Tensor, v: Tensor, *, window: int, dropout_p: float, ma
     return torch.cat(parts, dim=2)
 
 
+def by_distance(relative: Tensor, length: int) -> Tensor:
+    """Lay out what distances add to scores: (heads, 2 * reach - 1) -> (heads, length, length), rows being queries.
+
+    >>> by_distance(torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0]]), 2).tolist()
+    [[[3.0, 2.0], [4.0, 3.0]]]
+    """
+    reach = (relative.shape[-1] + 1) // 2
+    # a window that slides over what lies between the furthest two, from the key's side: rows are in order, columns not
+    return relative[:, reach - length : reach + length - 1].unfold(1, length, 1).flip(2)
+
+
 def _near(rows: Tensor, columns: Tensor, window: int) -> Tensor:
     """Say which places are at most `window` apart: (rows,) and (columns,) -> (rows, columns)."""
     return (rows[:, None] - columns).abs() <= window
 
 
 def padded(
-    q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: float = 0.0, window: int | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lengths: Sequence[int],
+    dropout: float = 0.0,
+    window: int | None = None,
+    relative: Tensor | None = None,
 ) -> Tensor:
     """All texts in one call, padded to the longest inside, with a mask over the padding."""
     sizes = torch.tensor(lengths, device=q.device)
@@ -162,14 +209,21 @@ def padded(
     if window is not None and max(lengths) > window + 1:
         out = _local(queries, keys, values, window=window, dropout_p=dropout, mask=mask)
     else:
-        out = functional.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=mask[:, None, None, :], dropout_p=dropout
-        )
+        seen = mask[:, None, None, :]
+        if relative is not None:
+            seen = by_distance(relative, max(lengths)).masked_fill(~seen, -math.inf)  # (seqs, heads, longest, longest)
+        out = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=seen, dropout_p=dropout)
     return out.transpose(1, 2)[mask]  # (tokens, heads, head_dim)
 
 
 def varlen(
-    q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int], dropout: float = 0.0, window: int | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    lengths: Sequence[int],
+    dropout: float = 0.0,
+    window: int | None = None,
+    relative: Tensor | None = None,
 ) -> Tensor:
     """All texts in one call without padding, by torch's FlashAttention: CUDA, half precision, no dropout.
 
@@ -177,6 +231,8 @@ def varlen(
     """
     from torch.nn.attention.varlen import varlen_attn
 
+    if relative is not None:
+        raise InvalidInput("kernel 'varlen' adds nothing to scores, which this architecture needs. Take 'auto'.")
     offsets = _offsets(tuple(lengths), q.device)
     longest = max(lengths)
     sides = (-1, -1) if window is None else (window, window)

@@ -37,9 +37,11 @@ class PostNormLayer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(hidden, eps=norm_eps)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, states: Tensor, batch: PackedBatch, kernel: str, probe: Probe | None) -> Tensor:
-        """Return the next hidden states, (tokens, hidden)."""
-        states = self.attention_norm(states + self.dropout(self.attention(states, batch, kernel, probe)))
+    def forward(
+        self, states: Tensor, batch: PackedBatch, kernel: str, probe: Probe | None, relative: Tensor | None = None
+    ) -> Tensor:
+        """Return the next hidden states, (tokens, hidden). For `relative` see `kernels.attention`."""
+        states = self.attention_norm(states + self.dropout(self.attention(states, batch, kernel, probe, relative)))
         out: Tensor = self.feed_forward_norm(states + self.dropout(self.feed_forward(states)))
         return out
 

@@ -35,16 +35,22 @@ class Layers(nn.ModuleList):
         """
         self._steps, self._int8, self._fused = steps, int8, None
 
-    def forward(self, states: Tensor, batch: PackedBatch, kernel: str, probe: Probe | None) -> Tensor:
-        """Run all layers, showing each hidden state to the probe. A named attention `kernel` runs layer by layer."""
+    def forward(
+        self, states: Tensor, batch: PackedBatch, kernel: str, probe: Probe | None, relative: Tensor | None = None
+    ) -> Tensor:
+        """Run all layers, showing each hidden state to the probe. A named attention `kernel` runs layer by layer.
+
+        What distances add to scores, `relative`, is for all layers alike; see `kernels.attention`.
+        """
         if self._steps is not None and kernel == "auto" and not (probe is not None and probe.inside):
             fused = self._ready(states)
             if fused is not None:
-                return fused(states, batch, probe)
+                return fused(states, batch, probe, relative)
         if probe is not None:
             probe.hidden(0, states)
+        given = () if relative is None else (relative,)  # most kinds of layers know of none
         for number, layer in enumerate(self, start=1):
-            states = layer(states, batch, kernel, probe)
+            states = layer(states, batch, kernel, probe, *given)
             if probe is not None:
                 probe.hidden(number, states)
         return states

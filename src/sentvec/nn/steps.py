@@ -59,8 +59,11 @@ class Operand:
 class Steps(Protocol):
     """The steps of a layer. States are float32, or bfloat16 where products are."""
 
-    def attend(self, product: Product, batch: PackedBatch, heads: int) -> Tensor:
-        """Attention of queries, keys and values side by side, (tokens, 3 * hidden) -> (tokens, hidden)."""
+    def attend(self, product: Product, batch: PackedBatch, heads: int, relative: Tensor | None = None) -> Tensor:
+        """Attention of queries, keys and values side by side, (tokens, 3 * hidden) -> (tokens, hidden).
+
+        For `relative` see `kernels.attention`.
+        """
 
     def add_norm(self, product: Product, states: Tensor, norm: Norm) -> tuple[Tensor, Operand]:
         """Add, normalise: the next states, and the same as an operand (int8 where the product is int32)."""
@@ -84,11 +87,12 @@ class Norm:
 class EagerSteps:
     """Every step with torch's own operations."""
 
-    def attend(self, product: Product, batch: PackedBatch, heads: int) -> Tensor:
+    def attend(self, product: Product, batch: PackedBatch, heads: int, relative: Tensor | None = None) -> Tensor:
         """See `Steps`."""
         tokens, width = product.data.shape
         q, k, v = _value(product).view(tokens, 3, heads, width // 3 // heads).unbind(1)
-        return attention(q, k, v, batch.lengths).reshape(tokens, width // 3).to(_states_of(product))
+        near = None if relative is None else relative.float()
+        return attention(q, k, v, batch.lengths, relative=near).reshape(tokens, width // 3).to(_states_of(product))
 
     def add_norm(self, product: Product, states: Tensor, norm: Norm) -> tuple[Tensor, Operand]:
         """See `Steps`."""

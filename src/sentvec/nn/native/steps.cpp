@@ -112,8 +112,11 @@ inline void transpose(vf* r) {
 
 // scores[key][query] for K keys and 16 * J queries: lanes are queries, so that softmax runs down the keys
 template <int K, int J>
-inline void score_block(const float* k, const float* qt, int64_t dim, float* scores, vf* top) {
+inline void score_block(const float* k, const float* qt, int64_t dim, const float* near, float* scores, vf* top) {
   vf acc[K][J] = {};
+  if (near)
+    for (int i = 0; i < K; i++)
+      for (int j = 0; j < J; j++) acc[i][j] = load_raw<vf>(near - i + j * LANES);
   for (int64_t d = 0; d < dim; d++) {
     vf q[J];
     for (int j = 0; j < J; j++) q[j] = load_raw<vf>(qt + (d * J + j) * LANES);
@@ -149,7 +152,7 @@ constexpr int QUERIES = 4;
 // 16 * J queries of one head of one text against all its keys
 template <int J, int OUT>
 inline void queries(const float* q, const float* k, const float* v, int64_t dim, int64_t length, int64_t real,
-                    float* scratch, typename Row<OUT>::type* out, int64_t hidden) {
+                    const float* near, float* scratch, typename Row<OUT>::type* out, int64_t hidden) {
   float* qt = scratch;                // (dim, 16 * J)
   float* p = qt + dim * J * LANES;    // (length, 16 * J)
   for (int j = 0; j < J; j++)
@@ -164,9 +167,14 @@ inline void queries(const float* q, const float* k, const float* v, int64_t dim,
   vf top[J], total[J], inverse[J];
   for (int j = 0; j < J; j++) top[j] = splat(-INFINITY), total[j] = vf{};
   int64_t n = 0;
-  for (; n + KEYS <= length; n += KEYS) score_block<KEYS, J>(k + n * dim, qt, dim, p + n * J * LANES, top);
-  for (; n + 2 <= length; n += 2) score_block<2, J>(k + n * dim, qt, dim, p + n * J * LANES, top);
-  for (; n < length; n++) score_block<1, J>(k + n * dim, qt, dim, p + n * J * LANES, top);
+  auto score = [&](auto keys) {
+    constexpr int K = decltype(keys)::value;
+    for (; n + K <= length; n += K)
+      score_block<K, J>(k + n * dim, qt, dim, near ? near - n : nullptr, p + n * J * LANES, top);
+  };
+  score(std::integral_constant<int, KEYS>());
+  score(std::integral_constant<int, 2>());
+  score(std::integral_constant<int, 1>());
   for (n = 0; n < length; n++)
     for (int j = 0; j < J; j++) {
       float* at = p + (n * J + j) * LANES;
@@ -193,10 +201,10 @@ inline void queries(const float* q, const float* k, const float* v, int64_t dim,
   }
 }
 
-// one head of one text
+// one head of one text; near[i - j] is added to the score of query i and key j, where there is such a thing
 template <int IN, int OUT>
 void head(const Product& in, int64_t heads, int64_t dim, int64_t head, int64_t first, int64_t length, float scale,
-          float* scratch, typename Row<OUT>::type* out) {
+          const float* near, float* scratch, typename Row<OUT>::type* out) {
   const int64_t hidden = heads * dim, width = 3 * hidden;
   float* q = scratch;             // (length, dim), and so are k and v
   float* k = q + length * dim;
@@ -213,12 +221,13 @@ void head(const Product& in, int64_t heads, int64_t dim, int64_t head, int64_t f
   out += first * hidden + head * dim;
   for (int64_t r = 0; r < length;) {
     const int64_t left = length - r;
+    const float* at = near ? near + r : nullptr;
     if (left > LANES) {
       const int64_t real = std::min<int64_t>(left, 2 * LANES);
-      queries<2, OUT>(q + r * dim, k, v, dim, length, real, rest, out + r * hidden, hidden);
+      queries<2, OUT>(q + r * dim, k, v, dim, length, real, at, rest, out + r * hidden, hidden);
       r += 2 * LANES;
     } else {
-      queries<1, OUT>(q + r * dim, k, v, dim, length, left, rest, out + r * hidden, hidden);
+      queries<1, OUT>(q + r * dim, k, v, dim, length, left, at, rest, out + r * hidden, hidden);
       r += LANES;
     }
   }
@@ -226,7 +235,7 @@ void head(const Product& in, int64_t heads, int64_t dim, int64_t head, int64_t f
 
 template <int IN, int OUT>
 void attend(const Product& in, int64_t heads, int64_t dim, const int64_t* offsets, int64_t texts, float scale,
-            void* out) {
+            const float* relative, int64_t reach, void* out) {
   int64_t longest = 0;
   for (int64_t s = 0; s < texts; s++) longest = std::max(longest, offsets[s + 1] - offsets[s]);
   const int64_t need = 3 * longest * dim + 2 * LANES * (dim + longest);
@@ -237,7 +246,8 @@ void attend(const Product& in, int64_t heads, int64_t dim, const int64_t* offset
     for (int64_t task = 0; task < texts * heads; task++) {
       const int64_t s = task / heads, h = task % heads;
       if (offsets[s + 1] > offsets[s])
-        head<IN, OUT>(in, heads, dim, h, offsets[s], offsets[s + 1] - offsets[s], scale, scratch.data(),
+        head<IN, OUT>(in, heads, dim, h, offsets[s], offsets[s + 1] - offsets[s], scale,
+                      relative ? relative + h * (2 * reach - 1 + 2 * LANES) + reach - 1 : nullptr, scratch.data(),
                       (typename Row<OUT>::type*)out);
     }
   }
@@ -248,11 +258,12 @@ void attend(const Product& in, int64_t heads, int64_t dim, const int64_t* offset
 extern "C" {
 
 void sentvec_attention(int in, const void* data, const float* row_scale, const float* column_scale, const float* bias,
-                       int64_t heads, int64_t dim, const int64_t* offsets, int64_t texts, float scale, void* out) {
+                       int64_t heads, int64_t dim, const int64_t* offsets, int64_t texts, float scale,
+                       const float* relative, int64_t reach, void* out) {
   Product p{in, data, row_scale, column_scale, bias};
-  if (in == FLOAT32) return attend<FLOAT32, FLOAT32>(p, heads, dim, offsets, texts, scale, out);
-  if (in == BFLOAT16) return attend<BFLOAT16, BFLOAT16>(p, heads, dim, offsets, texts, scale, out);
-  return attend<INT32, FLOAT32>(p, heads, dim, offsets, texts, scale, out);
+  if (in == FLOAT32) return attend<FLOAT32, FLOAT32>(p, heads, dim, offsets, texts, scale, relative, reach, out);
+  if (in == BFLOAT16) return attend<BFLOAT16, BFLOAT16>(p, heads, dim, offsets, texts, scale, relative, reach, out);
+  return attend<INT32, FLOAT32>(p, heads, dim, offsets, texts, scale, relative, reach, out);
 }
 
 void sentvec_norm(int in, const void* data, const float* row_scale, const float* column_scale, const float* bias,
