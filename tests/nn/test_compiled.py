@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,14 +58,36 @@ def test_a_compiler_that_fails_is_no_failure(fresh, monkeypatch, caplog, tmp_pat
     monkeypatch.setenv("CXX", str(broken))
     assert room.compiled() is None
     assert "out of cheese" in caplog.text
-    assert list(fresh.iterdir()) == []
+    (failed,) = fresh.iterdir()
+    # the next process does not wait for it again, and is told how to
+    monkeypatch.setattr(room, "_run", lambda command: pytest.fail("compiled again"))
+    caplog.clear()
+    room.compiled.cache_clear()
+    assert room.compiled() is None
+    assert "out of cheese" in caplog.text
+    assert f"delete {failed} to try again" in caplog.text
+
+
+@needs_compiler
+def test_wrong_numbers_are_not_believed(fresh, monkeypatch, caplog, tmp_path):
+    caplog.set_level(logging.INFO, "sentvec")
+    source = tmp_path / "native"
+    shutil.copytree(room.SOURCE, source)
+    code = (source / "lanes.h").read_text().replace("0.252519187f", "0.262519187f")  # a digit of the error function
+    (source / "lanes.h").write_text(code)
+    monkeypatch.setattr(room, "SOURCE", source)
+    assert room.compiled() is None
+    assert "wrong numbers" in caplog.text
 
 
 @needs_compiler
 def test_a_broken_library_in_the_cache_is_made_again(fresh):
-    library = room._build()
-    library.write_bytes(b"not a library")
     assert room.compiled() is not None
+    (library,) = fresh.iterdir()
+    library.unlink()
+    library.write_bytes(b"not a library")
+    script = "from sentvec.nn.compiled import compiled; assert compiled() is not None"
+    subprocess.run([sys.executable, "-c", script], check=True)
     assert library.read_bytes()[:4] == b"\x7fELF"
 
 

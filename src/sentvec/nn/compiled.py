@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sentvec.batch import PackedBatch
-from sentvec.nn.steps import LANES, Norm, Operand, Product
+from sentvec.batch import PackedBatch, TokenIds, pack
+from sentvec.nn.steps import LANES, EagerSteps, Norm, Operand, Product, Steps
 
 _log = logging.getLogger("sentvec")
 
@@ -37,6 +37,8 @@ SWITCH = "SENTVEC_COMPILE"
 
 _KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int32: 2}
 _ACTS = {"gelu": 0, "gelu_tanh": 1, "relu": 2}
+
+_FAILURES = (OSError, AttributeError, subprocess.SubprocessError)
 
 _pointer, _count, _int, _float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_float
 _PRODUCT = [_int, _pointer, _pointer, _pointer, _pointer]
@@ -111,13 +113,8 @@ def compiled() -> CompiledSteps | None:
     if os.environ.get(SWITCH, "1") == "0":
         return None
     try:
-        path = _build()
-        try:
-            return CompiledSteps(_load(path))
-        except (OSError, AttributeError):  # cut off or of another make: compile it again
-            path.unlink()
-            return CompiledSteps(_load(_build()))
-    except (OSError, AttributeError, _NotPossible, subprocess.SubprocessError) as error:
+        return _ready()
+    except (*_FAILURES, _NotPossible) as error:
         _log.info("steps are not compiled: %s. Encoding works, more slowly.", error)
         return None
 
@@ -134,24 +131,55 @@ def _load(path: Path) -> ctypes.CDLL:
     return library
 
 
-def _build() -> Path:
-    """Return the path of the library, compiling it where the cache does not hold it."""
+def _ready() -> CompiledSteps:
+    """Load the library, compiling it where the cache does not hold it."""
     compiler = _compiler()
     threads = _thread_library()
-    folder = _cache_folder()
-    path = folder / f"steps-{_key(compiler, threads)}.so"
+    path = _cache_folder() / f"steps-{_key(compiler, threads)}.so"
+    failed = path.with_suffix(".failed")
+    if failed.exists():  # else every process would wait for a compiler that fails
+        raise _NotPossible(f"{failed.read_text(encoding='utf-8')} (delete {failed} to try again)")
     if path.exists():
-        return path
+        with contextlib.suppress(OSError, AttributeError):
+            return CompiledSteps(_load(path))
+        path.unlink()  # cut off, or not a library
+    try:
+        _build(compiler, threads, path)
+        steps = CompiledSteps(_load(path))
+        _check(steps)
+    except (*_FAILURES, _NotPossible) as error:
+        path.unlink(missing_ok=True)
+        failed.write_text(str(error), encoding="utf-8")
+        raise
+    return steps
+
+
+def _build(compiler: str, threads: str, path: Path) -> None:
     _log.info("compiling sentvec's steps for this processor with %s, once", compiler)
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory(dir=folder) as work:
+    with tempfile.TemporaryDirectory(dir=path.parent) as work:
         made = Path(work) / "steps"
         # linked in a second step, to the thread pool that torch has: a second pool would fight it for the cores
         _run([compiler, *FLAGS, "-c", str(SOURCE / "steps.cpp"), "-o", f"{made}.o"])
         _run([compiler, "-shared", f"{made}.o", "-o", f"{made}.so", threads])
         Path(f"{made}.so").replace(path)
     _log.info("compiled in %.1f s", time.perf_counter() - began)
-    return path
+
+
+def _check(steps: Steps) -> None:
+    """Compare one small layer's steps with torch's, before code from an unknown compiler is believed."""
+    generator = torch.Generator().manual_seed(0)
+    batch = pack([TokenIds([0] * n, [0] * n) for n in (1, 19, 40)])
+    product = Product(torch.randn(60, 96, generator=generator))
+    weight, bias = torch.randn(2, 96, generator=generator)
+    norm = Norm(weight, bias, 1e-12)
+    results = [
+        (one.attend(product, batch, 2), one.add_norm(product, product.data, norm)[0], one.act(product, "gelu").data)
+        for one in (steps, EagerSteps())
+    ]
+    for found, expected in zip(*results, strict=True):
+        if not torch.allclose(found, expected, atol=1e-4):
+            raise _NotPossible("what was compiled gives wrong numbers; another compiler (CXX) may do better")
 
 
 def _run(command: list[str]) -> None:
@@ -162,11 +190,12 @@ def _run(command: list[str]) -> None:
 
 
 def _compiler() -> str:
-    for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
+    # torch's own thread pool on Linux is GNU's, which clang's code cannot run on
+    for name in (os.environ.get("CXX"), "g++", "c++"):
         found = shutil.which(name) if name else None
         if found:
             return found
-    raise _NotPossible("there is no C++ compiler. Install g++ or clang++, or name one in CXX")
+    raise _NotPossible("there is no C++ compiler. Install g++, or name one in CXX")
 
 
 def _thread_library() -> str:
