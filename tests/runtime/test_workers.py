@@ -101,6 +101,18 @@ def test_a_process_that_is_killed_is_replaced(tiny, two, caplog):
     np.testing.assert_allclose(tiny.encode(rows, workers=two), tiny.encode(rows), atol=1e-6)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, workers are not forked")
+def test_all_processes_are_killed_and_that_which_they_were_forked_from(tiny):
+    rows, others = list(texts(400)), family()
+    with Workers(tiny, 2) as workers:
+        stream = tiny.encode_stream(rows, workers=workers)
+        found = [next(stream)]
+        for pid in family() - others:
+            os.kill(pid, signal.SIGKILL)
+        found += stream
+    np.testing.assert_allclose(np.concatenate(found), tiny.encode(rows), atol=1e-6)
+
+
 def test_rows_that_kill_every_process_are_named(tiny):
     with Workers(tiny, ["cpu"]) as workers:
         seen: set[int] = set()

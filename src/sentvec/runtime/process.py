@@ -105,22 +105,31 @@ class Nest:
         """Return a new process that has the model.
 
         Raises:
-            Died: the nest was killed; the next call makes another one.
+            Died: the nest was killed, and the next one too.
             Refused: the model cannot be made.
         """
         with self._guard:
-            self._hatch(blueprint)
-            (read_task, write_task), (read_answer, write_answer) = os.pipe(), os.pipe()
             try:
-                pid = self._ask(("fork", threads), [read_task, write_answer])
+                return self._forked(blueprint, threads)
             except Died:
-                os.close(write_task)
-                os.close(read_answer)
-                raise
-            finally:
-                os.close(read_task)
-                os.close(write_answer)
-        return Process(pid, os.fdopen(write_task, "wb"), os.fdopen(read_answer, "rb"), lambda: self._wait(pid))
+                self._bury()
+                return self._forked(blueprint, threads)
+
+    def _forked(self, blueprint: Blueprint, threads: int) -> Process:
+        self._hatch(blueprint)
+        parent = self._popen
+        (read_task, write_task), (read_answer, write_answer) = os.pipe(), os.pipe()
+        tasks, answers = os.fdopen(write_task, "wb"), os.fdopen(read_answer, "rb")
+        try:
+            pid = self._ask(("fork", threads), [read_task, write_answer])
+        except Died:
+            tasks.close()
+            answers.close()
+            raise
+        finally:
+            os.close(read_task)
+            os.close(write_answer)
+        return Process(pid, tasks, answers, lambda: self._wait(pid, parent))
 
     def stop(self) -> None:
         """Fork no more, and do not wait for a model that is being loaded."""
@@ -131,17 +140,20 @@ class Nest:
     def close(self) -> None:
         """End it; processes that it forked go on until their own pipes are closed."""
         with self._guard:
-            if self._popen is not None and self._line is not None:
-                self._line.close()
-                self._popen.kill()
-                self._popen.wait()
-            self._popen = self._line = None
+            self._bury()
+
+    def _bury(self) -> None:
+        if self._popen is not None and self._line is not None:
+            self._line.close()
+            self._popen.kill()
+            self._popen.wait()
+        self._popen = self._line = None
 
     def _hatch(self, blueprint: Blueprint) -> None:
-        if self._popen is not None and self._popen.poll() is None:
+        if self._stopped:
+            raise Died
+        if self._popen is not None:
             return
-        if self._line is not None:
-            self._line.close()
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._loading = True
         with theirs:
@@ -152,8 +164,7 @@ class Nest:
         error = self._ask(blueprint)
         self._loading = False
         if error is not None:
-            self._popen.kill()
-            self._popen.wait()
+            self._bury()
             raise Refused(error)
 
     def _ask(self, question: object, files: list[int] | None = None) -> Any:
@@ -167,12 +178,12 @@ class Nest:
             raise Died
         return pickle.loads(answer)  # noqa: S301 - from our own child
 
-    def _wait(self, pid: int) -> int:
+    def _wait(self, pid: int, parent: subprocess.Popen[bytes] | None) -> int:
         with self._guard:
-            try:
-                return int(self._ask(("wait", pid)))
-            except (Died, AssertionError):  # it is nobody's child any more
-                return -int(signal.SIGKILL)
+            if parent is self._popen:
+                with suppress(Died):
+                    return int(self._ask(("wait", pid)))
+        return -int(signal.SIGKILL)  # its parent has ended, and nobody knows
 
 
 def _program(entry: str, threads: int, stdin: Any, stdout: Any) -> subprocess.Popen[bytes]:
