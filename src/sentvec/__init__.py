@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sentvec.errors import SentvecError
     from sentvec.runtime.embedder import Embedder
+    from sentvec.runtime.reranker import Reranker
     from sentvec.search.collection import Collection
 
 __version__ = "0.1.0"
-__all__ = ["Collection", "Embedder", "SentvecError", "__version__"]
+__all__ = ["Collection", "Embedder", "Reranker", "SentvecError", "__version__"]
 
 _HOMES = {
     "Collection": "sentvec.search.collection",
     "Embedder": "sentvec.runtime.embedder",
+    "Reranker": "sentvec.runtime.reranker",
     "SentvecError": "sentvec.errors",
 }
 

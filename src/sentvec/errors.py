@@ -13,6 +13,7 @@
     │   ├── ConfigError           a configuration file is absent, unreadable or asks for what is not supported
     │   │   ├── UnknownModelType
     │   │   └── UnknownPooling
+    │   ├── HeadNotFound          the checkpoint has no head for the task that is asked of it
     │   ├── TokenizerError        tokeniser files are absent, broken or do not fit the model
     │   └── WeightsError          weights are absent, corrupt, unsafe or do not fit the configuration
     └── CollectionError
@@ -69,6 +70,10 @@ class UnknownModelType(ConfigError):
 
 class UnknownPooling(ConfigError):
     """A pooling name is not known."""
+
+
+class HeadNotFound(ModelError):
+    """The checkpoint has no head for the task that is asked of it; the message names the one it has."""
 
 
 class TokenizerError(ModelError):

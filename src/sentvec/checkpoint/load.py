@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from sentvec.checkpoint.files import present, read_json
-from sentvec.checkpoint.names import has_pooler, to_ours
+from sentvec.checkpoint.names import Translated, has_pooler, to_ours
 from sentvec.checkpoint.recipe import Recipe
 from sentvec.checkpoint.sentence import read_modules, read_recipe
 from sentvec.checkpoint.tokenizer import read_special, read_tokenizer
@@ -47,6 +49,31 @@ class Checkpoint:
     ignored: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What every kind of checkpoint has; the attributes are those of `Checkpoint`, and:
+
+    Attributes:
+        heads: the tensors of task heads, under the names that `sentvec.models.head_table` knows.
+        origin: the file that the weights are from, for messages.
+    """
+
+    encoder: Encoder
+    tokenizer: Tokenizer
+    model_type: str
+    config: Mapping[str, Any]
+    special: Mapping[str, str]
+    ignored: tuple[str, ...]
+    heads: Mapping[str, Tensor]
+    origin: str
+
+    def checkpoint(self, recipe: Recipe) -> Checkpoint:
+        """Put a recipe to it."""
+        return Checkpoint(
+            self.encoder, self.tokenizer, recipe, self.model_type, self.config, self.special, self.ignored
+        )
+
+
 def load(root: Path) -> Checkpoint:
     """Read a Hugging Face or sentence-transformers folder.
 
@@ -54,11 +81,21 @@ def load(root: Path) -> Checkpoint:
         ModelError: anything in the folder is absent, broken, or does not fit together.
     """
     modules = read_modules(root)
-    folder = modules[0].folder if modules else root
+    parts = load_parts(modules[0].folder if modules else root)
+    numbers = parts.encoder.config
+    return parts.checkpoint(read_recipe(root, modules, hidden=numbers.hidden, max_tokens=numbers.max_tokens))
+
+
+def load_parts(folder: Path) -> Parts:
+    """Read a Hugging Face folder: configuration, tokeniser and weights.
+
+    Raises:
+        ModelError: see `load`.
+    """
     config = _read_config(folder)
     tokenizer = read_tokenizer(folder)
     model_type = _model_type(config, tokenizer)
-    encoder, ignored = load_encoder(folder, config, model_type)
+    encoder, weights, origin = load_encoder(folder, config, model_type)
     numbers = encoder.config
     if tokenizer.vocab_size > numbers.vocab:
         raise TokenizerError(
@@ -66,15 +103,15 @@ def load(root: Path) -> Checkpoint:
             f"{numbers.vocab} rows. They are not of the same model."
         )
     _check_layout(tokenizer, numbers, folder)
-    recipe = read_recipe(root, modules, hidden=numbers.hidden, max_tokens=numbers.max_tokens)
-    return Checkpoint(encoder, tokenizer, recipe, model_type, config, read_special(folder), ignored)
+    special = read_special(folder)
+    return Parts(encoder, tokenizer, model_type, config, special, weights.ignored, weights.heads, origin)
 
 
-def load_encoder(folder: Path, config: Mapping[str, Any], model_type: str) -> tuple[Encoder, tuple[str, ...]]:
+def load_encoder(folder: Path, config: Mapping[str, Any], model_type: str) -> tuple[Encoder, Translated, str]:
     """Build an encoder and fill it with the folder's weights.
 
     Returns:
-        The encoder, and the names of tensors that were left out on purpose.
+        The encoder, the folder's weights, and the file that they are from.
 
     Raises:
         ConfigError, WeightsError: see `load`.
@@ -91,7 +128,7 @@ def load_encoder(folder: Path, config: Mapping[str, Any], model_type: str) -> tu
     module.requires_grad_(True).eval()
     if translated.ignored:
         _log.info("%s: left out on purpose: %s", origin, ", ".join(translated.ignored))
-    return module, translated.ignored
+    return module, translated, str(folder / origin)
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

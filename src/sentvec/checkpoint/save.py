@@ -21,12 +21,11 @@ from sentvec.checkpoint.sentence import POOLING_KEYS
 from sentvec.models.config import write_config
 from sentvec.models.heads import Projection
 from sentvec.models.registry import architecture
+from sentvec.text.tokenizer import Tokenizer
 
 _log = logging.getLogger("sentvec")
 _BERT = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
 _ROBERTA = {"bos": "<s>", "cls": "<s>", "eos": "</s>", "sep": "</s>", "pad": "<pad>", "unk": "<unk>", "mask": "<mask>"}
-# roles of special tokens where the folder that was read does not name them
-_SPECIAL = {"WordPiece": _BERT, "BPE": _ROBERTA, "Unigram": _ROBERTA}
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -43,16 +42,18 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     config |= {"model_type": checkpoint.model_type, "architectures": [row.saved_as], "dtype": "float32"}
     config.pop("torch_dtype", None)  # the old name of dtype
     write_json(folder / "config.json", config)
-    _write_tensors(folder, to_theirs(_state(checkpoint.encoder), expand(row.names, row.places(numbers))))
-    _write_tokenizer(folder, checkpoint)
+    write_tensors(folder, to_theirs(state_of(checkpoint.encoder), expand(row.names, row.places(numbers))))
+    write_tokenizer(folder, checkpoint)
     _write_recipe(folder, checkpoint.recipe, numbers.hidden)
 
 
-def _write_tensors(folder: Path, tensors: dict[str, Tensor]) -> None:
+def write_tensors(folder: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a folder's weights."""
     write_bytes(folder / "model.safetensors", save(tensors, metadata={"format": "pt"}))
 
 
-def _write_tokenizer(folder: Path, checkpoint: Checkpoint) -> None:
+def write_tokenizer(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write the tokeniser, and how long a text may be."""
     tokenizer = checkpoint.tokenizer
     content = json.loads(tokenizer.to_json())
     config: dict[str, Any] = {"model_max_length": checkpoint.recipe.max_seq_length}
@@ -64,8 +65,8 @@ def _write_tokenizer(folder: Path, checkpoint: Checkpoint) -> None:
             "strip_accents": normalizer["strip_accents"],
         }
     vocab = tokenizer.vocab()
-    usual = {f"{role}_token": token for role, token in _SPECIAL.get(tokenizer.kind, {}).items()}
-    special = {role: token for role, token in (usual | dict(checkpoint.special)).items() if token in vocab}
+    named = _usual_roles(tokenizer, content["model"].get("unk_token")) | dict(checkpoint.special)
+    special = {role: token for role, token in named.items() if token in vocab}
     # the generic class takes tokenizer.json as it stands; a model's own class would build another from the vocabulary
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     two_types = checkpoint.encoder.config.types > 1
@@ -77,6 +78,19 @@ def _write_tokenizer(folder: Path, checkpoint: Checkpoint) -> None:
         pieces = sorted(vocab, key=vocab.__getitem__)
         if [vocab[piece] for piece in pieces] == list(range(len(pieces))):
             write_bytes(folder / "vocab.txt", "".join(f"{piece}\n" for piece in pieces).encode())
+
+
+def _usual_roles(tokenizer: Tokenizer, unknown: str | None) -> dict[str, str]:
+    """Say what special tokens are for where the folder that was read does not: by what stands around a text."""
+    vocab = tokenizer.vocab()
+    around = tokenizer.layout[0]
+    plain, other = (_ROBERTA, _BERT) if vocab.get("<s>") in around else (_BERT, _ROBERTA)
+    # ALBERT has tokens of both kinds, and so has MPNet
+    roles = {role: token for role, token in other.items() if role in _BERT and token in vocab}
+    roles |= {role: token for role, token in plain.items() if token in vocab}
+    if unknown is not None:
+        roles["unk"] = unknown
+    return {f"{role}_token": token for role, token in roles.items()}
 
 
 def _write_recipe(folder: Path, recipe: Recipe, hidden: int) -> None:
@@ -138,9 +152,10 @@ def _write_dense(folder: Path, projection: Projection) -> None:
     if projection.adds_input:  # a key that readers before 6.x do not know
         content["use_residual"] = True
     write_json(folder / "config.json", content)
-    _write_tensors(folder, _state(projection))
+    write_tensors(folder, state_of(projection))
 
 
-def _state(module: object) -> dict[str, Tensor]:
+def state_of(module: object) -> dict[str, Tensor]:
+    """Return a module's tensors as they are written: in float32, on the CPU."""
     assert isinstance(module, nn.Module)
     return {name: tensor.detach().float().cpu().contiguous() for name, tensor in module.state_dict().items()}

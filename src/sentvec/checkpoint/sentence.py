@@ -119,6 +119,23 @@ def read_recipe(root: Path, modules: list[Module], *, hidden: int, max_tokens: i
     )
 
 
+def read_reading(root: Path, modules: list[Module], *, max_tokens: int) -> Recipe:
+    """Read how a model with a task head reads texts: lengths, letter case and prompts; nothing is pooled.
+
+    Raises:
+        ConfigError: modules.json holds more than the model, or one of these cannot be.
+    """
+    if others := [module.kind for module in modules[1:] if module.kind != "Dropout"]:
+        raise ConfigError(
+            f"modules.json in {root} holds {', '.join(others)} behind the model, so it has no task head of its own "
+            "that sentvec knows. Use it as an Embedder, or give the folder of a model with a head."
+        )
+    length, lower = _length_and_case(modules[0].folder if modules else root, max_tokens)
+    path = root / "config_sentence_transformers.json"
+    prompts, default = _prompts(read_json_or_empty(path), path)
+    return Recipe(max_seq_length=length, lower_case=lower, prompts=prompts, default_prompt=default)
+
+
 def _length_and_case(folder: Path, max_tokens: int) -> tuple[int, bool]:
     config: dict[str, Any] = {}
     for name in _SENTENCE_CONFIGS:

@@ -17,6 +17,22 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
+def elementwise(path: str, what: str) -> nn.Module:
+    """Return the activation of a class path such as ``"torch.nn.modules.activation.Tanh"``; only its end counts.
+
+    Args:
+        path: the class path.
+        what: what to call it in an error, with ``{!r}`` for the path.
+
+    Raises:
+        ConfigError: it is not known.
+    """
+    name = path.rsplit(".", 1)[-1]
+    if name not in _ACTIVATIONS:
+        raise ConfigError(f"{what.format(path)} is not known. Known: {', '.join(_ACTIVATIONS)}.")
+    return _ACTIVATIONS[name]()
+
+
 class Projection(nn.Module):
     """A linear map with an activation: what sentence-transformers calls Dense.
 
@@ -36,13 +52,8 @@ class Projection(nn.Module):
         self, *, in_dim: int, out_dim: int, bias: bool = True, act: str = "Tanh", residual: bool = False
     ) -> None:
         super().__init__()
-        name = act.rsplit(".", 1)[-1]
-        if name not in _ACTIVATIONS:
-            raise ConfigError(
-                f"activation_function {act!r} of a Dense module is not known. Known: {', '.join(_ACTIVATIONS)}."
-            )
         self.linear = nn.Linear(in_dim, out_dim, bias=bias)
-        self.act = _ACTIVATIONS[name]()
+        self.act = elementwise(act, "activation_function {!r} of a Dense module")
         self.adds_input = residual
         self.residual = nn.Linear(in_dim, out_dim, bias=False) if residual and in_dim != out_dim else None
 

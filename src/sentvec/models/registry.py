@@ -138,11 +138,11 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 def build_empty(row: Architecture, numbers: EncoderConfig, *, pooler: bool) -> Any:
     """Build an encoder (a module) whose parameters have shapes but no memory, for weights about to be read."""
-    with torch.device("meta"), _NoInitialisation():
+    with torch.device("meta"), NoInitialisation():
         return row.build(numbers, add_pooling_layer=pooler)
 
 
-class _NoInitialisation(TorchFunctionMode):
+class NoInitialisation(TorchFunctionMode):
     """Leaves out random initialisation, which on parameters without memory makes torch import its compiler (2 s)."""
 
     def __torch_function__(

@@ -89,11 +89,13 @@ class Engine:
         tokenizer: the tokeniser.
         recipe: lengths and letter case.
         device: where batches go.
+        whole: whether a text that is too long is refused, instead of cut.
     """
 
     tokenizer: Tokenizer
     recipe: Recipe
     device: torch.device
+    whole: bool = False
 
     def run(self, texts: Iterable[Text], job: Job[T], *, progress: bool | None = None) -> Generator[T, None, None]:
         """Tokenise windows of texts ahead, run them in batches of like length, and put results back in order.
@@ -144,7 +146,10 @@ class Engine:
         """Encode texts; `places` are their positions in the caller's input, for messages."""
         if prefix or self.recipe.lower_case:
             texts = [self._prepared(text, prefix) for text in texts]
-        return self.tokenizer.encode(texts, self.recipe.max_seq_length, places=places)
+        encoded = self.tokenizer.encode(texts, self.recipe.max_seq_length, places=places)
+        if self.whole:
+            _refuse_long(encoded, range(len(texts)) if places is None else places, self.recipe.max_seq_length)
+        return encoded
 
     def sources(self, text: Text, prefix: str = "") -> list[int | None]:
         """Say which text of a pair each token of `tokenize([text], prefix)` is of, see `Tokenizer.sources`."""
@@ -192,6 +197,15 @@ class Engine:
 
     def _lowered(self, text: str) -> str:
         return text.lower() if self.recipe.lower_case else text
+
+
+def _refuse_long(encoded: Sequence[TokenIds], places: Sequence[int], limit: int) -> None:
+    for ids, place in zip(encoded, places, strict=True):
+        if ids.lost:
+            raise InvalidInput(
+                f"text {place} has {len(ids) + ids.lost} tokens, but the model reads {limit}, special tokens included. "
+                "Shorten it, or pass truncate=True to lose its end."
+            )
 
 
 def _check_finite(values: Array, batch: PackedBatch, positions: list[int]) -> None:

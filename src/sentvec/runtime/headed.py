@@ -1,0 +1,201 @@
+"""Texts in, logits of a task out: a model with a task head, on a device, behind the engine that embeds too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+
+from sentvec.batch import PackedBatch
+from sentvec.checkpoint.headed import Headed, load_headed, save_headed
+from sentvec.checkpoint.hub import resolve
+from sentvec.errors import InvalidInput
+from sentvec.models.registry import Encoder
+from sentvec.models.task_head import TaskHead
+from sentvec.runtime.checks import check
+from sentvec.runtime.device import device_of, precision_of
+from sentvec.runtime.engine import Array, Engine, Job, Rows
+from sentvec.runtime.fast import set_up
+from sentvec.runtime.prompts import prompt_of
+from sentvec.text.tokenizer import Text
+
+
+class HeadedModel:
+    """An encoder and the heads of one task, ready to run.
+
+    Args:
+        headed: the model; it is taken over, and moved to the device and number format in place.
+        name: the repository's name, or the folder that it was made from.
+        folder: where its files were found.
+        precision: float32, bfloat16, float16 or int8: what the encoder runs in. Heads run in float32.
+        device: auto, cpu, cuda …
+        whole: refuse a text that is too long, instead of cutting it off and saying so in the log.
+
+    Attributes:
+        task: what it was loaded for.
+        labels: names of the labels, in the order of the logits; none for heads that have no labels.
+        problem_type: as config.json has it, or None.
+        encoder: the encoder module.
+        heads: the heads by name.
+        engine: what texts go through.
+    """
+
+    def __init__(
+        self,
+        headed: Headed,
+        *,
+        name: str,
+        folder: Path | None = None,
+        precision: str = "float32",
+        device: str = "auto",
+        whole: bool = False,
+    ) -> None:
+        dtype = precision_of(precision)
+        checkpoint = headed.checkpoint
+        check(checkpoint)
+        self.name = name
+        self.folder = folder
+        self.precision = precision
+        self.device = device_of(device)
+        self.task = headed.task
+        self.labels = headed.labels
+        self.problem_type = headed.problem_type
+        self.encoder: Encoder = checkpoint.encoder
+        assert isinstance(self.encoder, nn.Module)
+        self.encoder.to(device=self.device, dtype=dtype)
+        set_up(self.encoder, self.device, precision)
+        self.heads = {key: head.to(self.device) for key, head in headed.heads.items()}
+        self.engine = Engine(checkpoint.tokenizer, checkpoint.recipe, self.device, whole=whole)
+        self.headed = headed
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str],
+        task: str | None = None,
+        *,
+        precision: str = "float32",
+        device: str = "auto",
+        revision: str | None = None,
+        local_files_only: bool = False,
+        max_seq_length: int | None = None,
+        whole: bool = False,
+    ) -> HeadedModel:
+        """Load a checkpoint; `task` as for `load_headed`, all else as for `Embedder.from_pretrained`.
+
+        Raises:
+            HeadNotFound: the checkpoint has no head for the task.
+            ModelError, InvalidInput: as for `Embedder.from_pretrained`.
+        """
+        headed, folder = read_headed(
+            name,
+            task,
+            precision=precision,
+            revision=revision,
+            local_files_only=local_files_only,
+            max_seq_length=max_seq_length,
+        )
+        return cls(headed, name=os.fspath(name), folder=folder, precision=precision, device=device, whole=whole)
+
+    @property
+    def head(self) -> TaskHead:
+        """The task's one head."""
+        (head,) = self.heads.values()
+        return head
+
+    @property
+    def max_seq_length(self) -> int:
+        """Most tokens of a text or pair, special tokens included."""
+        return self.engine.recipe.max_seq_length
+
+    def text_logits(
+        self,
+        texts: Iterable[Text],
+        *,
+        then: Callable[[Tensor], Tensor] | None = None,
+        progress: bool | None = None,
+        key: str | None = None,
+    ) -> Array:
+        """Run a head that gives one row for each text.
+
+        Args:
+            texts: texts or pairs.
+            then: what follows the logits (seqs, outputs); must keep their shape.
+            progress: see `Embedder.encode`.
+            key: which head; the only one where not given.
+
+        Returns:
+            (n, outputs) float32, in the order of the texts.
+
+        Raises:
+            InvalidInput: something is not a text, or is too long where the model refuses that.
+            NonFiniteOutput: logits hold NaN or infinity.
+        """
+        head = self.head if key is None else self.heads[key]
+        if head.readout == "tokens":
+            raise InvalidInput(f"the head for {self.task} gives logits for tokens, not for texts.")
+
+        def forward(batch: PackedBatch) -> Tensor:
+            logits = head(self.encoder(batch), batch, self.encoder)
+            return logits if then is None else then(logits)
+
+        outputs = head.out_features
+        recipe = self.engine.recipe
+        job = Job(forward, partial(_rows, outputs), _put, prefix=prompt_of(recipe))
+        return np.concatenate([_rows(outputs, 0), *self.engine.run(texts, job, progress=progress)])
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder that transformers reads, in float32.
+
+        Weights of an encoder that runs in another number format are read again from the folder that it came from.
+
+        Raises:
+            InvalidInput: there is a file of that name.
+        """
+        target = Path(folder)
+        if target.exists() and not target.is_dir():
+            raise InvalidInput(f"{target} is a file; give a folder to save to.")
+        headed = self.headed
+        if precision_of(self.precision).itemsize < 4 and self.folder is not None:
+            recipe = headed.checkpoint.recipe
+            again = load_headed(self.folder, self.task)
+            headed = replace(again, checkpoint=replace(again.checkpoint, recipe=recipe))
+        save_headed(target, headed)
+
+
+def _rows(width: int, count: int) -> Array:
+    return np.empty((count, width), np.float32)
+
+
+def _put(out: Array, rows: Rows, batch: PackedBatch, values: Array) -> None:
+    del batch
+    out[rows.places] = values[rows.of]
+
+
+def read_headed(
+    name: str | os.PathLike[str],
+    task: str | None,
+    *,
+    precision: str = "float32",
+    revision: str | None = None,
+    local_files_only: bool = False,
+    max_seq_length: int | None = None,
+) -> tuple[Headed, Path]:
+    """Find a model by name and read it; arguments and errors as for `HeadedModel.from_pretrained`.
+
+    Returns:
+        The model, and the folder that it is from.
+    """
+    precision_of(precision)  # a slip of the pen should not cost a download
+    folder = resolve(name, revision=revision, local_files_only=local_files_only)
+    headed = load_headed(folder, task)
+    if max_seq_length is not None:
+        checkpoint = headed.checkpoint
+        recipe = replace(checkpoint.recipe, max_seq_length=max_seq_length)
+        headed = replace(headed, checkpoint=replace(checkpoint, recipe=recipe))
+    return headed, folder
