@@ -142,11 +142,13 @@ def random_batch(vocab: int, lengths: list[int], types: int, seed: int = 1) -> t
     return texts, pack(texts)
 
 
-def compare(reference: Any, encoder: Any, texts: list[TokenIds], batch: PackedBatch) -> dict[str, float]:
+def compare(
+    reference: Any, encoder: Any, texts: list[TokenIds], batch: PackedBatch, *, kernel: str = "auto"
+) -> dict[str, float]:
     """Return the largest differences in hidden states (of any layer), attention maps and pooler output."""
     with torch.no_grad():
         probe = Probe(attention=True)
-        last = encoder(batch, probe=probe)
+        last = encoder(batch, kernel=kernel, probe=probe)
         starts = batch.offsets.tolist()
         worst = {"last": 0.0, "hidden": 0.0, "attention": 0.0, "pooler": 0.0}
         for i, text in enumerate(texts):

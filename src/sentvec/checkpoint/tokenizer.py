@@ -23,6 +23,8 @@ _FLAGS = {
     "tokenize_chinese_chars": "handle_chinese_chars",
     "strip_accents": "strip_accents",
 }
+# where the folder does not name them
+_MPNET = {"cls_token": "<s>", "sep_token": "</s>", "pad_token": "<pad>", "mask_token": "<mask>"}
 # classes that take tokenizer.json as it stands, and no flags from tokenizer_config.json
 _GENERIC = ("PreTrainedTokenizerFast", "TokenizersBackend")
 
@@ -124,6 +126,7 @@ def _from_vocab(folder: Path, config: Mapping[str, Any]) -> Backend:
     lines = enumerate(_text(path).split("\n"))
     # of a piece that stands twice, the later id counts; an empty line is no piece, but takes up an id
     vocab = {piece: i for i, line in lines if (piece := line.removesuffix("\r"))}
+    mpnet = _is_mpnet(folder, config)
     lower = config.get("do_lower_case")
     if lower is None:
         lower = not looks_cased(vocab)
@@ -133,8 +136,15 @@ def _from_vocab(folder: Path, config: Mapping[str, Any]) -> Backend:
         do_lower_case=bool(lower),
         tokenize_chinese_chars=config.get("tokenize_chinese_chars") is not False,
         strip_accents=config.get("strip_accents"),
+        separators=2 if mpnet else 1,
     )
-    return wordpiece(vocab, options, read_special(folder))
+    return wordpiece(vocab, options, (_MPNET if mpnet else {}) | read_special(folder))
+
+
+def _is_mpnet(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether vocab.txt is MPNet's, whose special tokens and layout are RoBERTa's."""
+    named = config.get("tokenizer_class") or read_json_or_empty(folder / "config.json").get("model_type")
+    return isinstance(named, str) and named.lower().startswith("mpnet")
 
 
 def _from_merges(folder: Path, config: Mapping[str, Any]) -> Backend:

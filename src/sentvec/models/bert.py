@@ -29,16 +29,8 @@ class BertEncoder(nn.Module):
     def __init__(self, config: EncoderConfig, *, add_pooling_layer: bool = True) -> None:
         super().__init__()
         self.config = config
-        self.embeddings = TokenEmbeddings(
-            vocab=config.vocab,
-            hidden=config.hidden,
-            positions=config.positions,
-            types=config.types,
-            norm_eps=config.norm_eps,
-            dropout=config.dropout,
-            position_offset=config.position_offset,
-        )
-        self.layers = Layers(_layer(config) for _ in range(config.layers))
+        self.embeddings = embeddings_of(config)
+        self.layers = Layers(layer_of(config) for _ in range(config.layers))
         self.pooler = Pooler(hidden=config.hidden) if add_pooling_layer else None
 
     def forward(self, batch: PackedBatch, *, kernel: str = "auto", probe: Probe | None = None) -> Tensor:
@@ -56,7 +48,22 @@ class BertEncoder(nn.Module):
         return out
 
 
-def _layer(config: EncoderConfig) -> PostNormLayer:
+def embeddings_of(config: EncoderConfig, *, width: int | None = None, tasks: int = 0) -> TokenEmbeddings:
+    """Build input embeddings as BERT's family has them, `width` wide where that is not the hidden states' width."""
+    return TokenEmbeddings(
+        vocab=config.vocab,
+        hidden=width or config.hidden,
+        positions=config.positions,
+        types=config.types,
+        norm_eps=config.norm_eps,
+        dropout=config.dropout,
+        position_offset=config.position_offset,
+        tasks=tasks,
+    )
+
+
+def layer_of(config: EncoderConfig) -> PostNormLayer:
+    """Build one of BERT's layers."""
     return PostNormLayer(
         SelfAttention(hidden=config.hidden, heads=config.heads, dropout=config.attention_dropout),
         FeedForward(hidden=config.hidden, intermediate=config.intermediate, act=config.act),

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from sentvec.batch import PackedBatch
 from sentvec.errors import ConfigError, UnknownModelType
-from sentvec.models import bert, distilbert, head_table, modernbert, nomic_bert
+from sentvec.models import bert, distilbert, head_table, modernbert, mpnet, nomic_bert
 from sentvec.models.config import BERT_KEYS, EncoderConfig, Keys, read_config
 from sentvec.models.head_table import Family
 from sentvec.nn.pooler import Pooler
@@ -111,6 +111,17 @@ ARCHITECTURES: dict[str, Architecture] = {
         heads=distilbert.HEADS,
         buffers=distilbert.BUFFERS,
         tasks=head_table.DISTILBERT,
+    ),
+    "mpnet": Architecture(
+        build=mpnet.MPNetEncoder,
+        names=mpnet.NAMES,
+        saved_as="MPNetModel",
+        keys=mpnet.KEYS,
+        read=mpnet.read,
+        prefixes=("mpnet.",),
+        heads=mpnet.HEADS,
+        buffers=mpnet.BUFFERS,
+        tasks=head_table.MPNET,
     ),
     "modernbert": Architecture(
         build=modernbert.ModernBertEncoder,

@@ -20,6 +20,8 @@ class TokenEmbeddings(nn.Module):
         position_offset: row of the position table that the first token of a text uses: 0 for BERT;
             padding id + 1 for RoBERTa, whose table keeps its first rows for padding.
         norm_bias: whether the layer normalisation has a bias.
+        tasks: rows of a table of training tasks (Sun et al. 2020, ERNIE 2.0); every token gets the first, as the
+            reference has it where no task is named. 0 where there is none.
     """
 
     def __init__(
@@ -33,12 +35,14 @@ class TokenEmbeddings(nn.Module):
         dropout: float = 0.0,
         position_offset: int = 0,
         norm_bias: bool = True,
+        tasks: int = 0,
     ) -> None:
         super().__init__()
         self.position_offset = position_offset
         self.token_table = nn.Embedding(vocab, hidden)
         self.position_table = nn.Embedding(positions, hidden) if positions else None
         self.type_table = nn.Embedding(types, hidden) if types else None
+        self.task_table = nn.Embedding(tasks, hidden) if tasks else None
         self.norm = nn.LayerNorm(hidden, eps=norm_eps, bias=norm_bias)
         self.dropout = nn.Dropout(dropout)
 
@@ -52,5 +56,7 @@ class TokenEmbeddings(nn.Module):
         if self.position_table is not None:
             rows = batch.positions + self.position_offset if self.position_offset else batch.positions
             states = states + self.position_table(rows)
+        if self.task_table is not None:
+            states = states + self.task_table.weight[0]
         out: Tensor = self.dropout(self.norm(states))
         return out

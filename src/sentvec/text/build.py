@@ -20,11 +20,14 @@ class WordPieceOptions:
         do_lower_case: whether letters are lowered.
         tokenize_chinese_chars: whether each CJK character becomes a word of its own.
         strip_accents: whether accents go; None means that they go where letters are lowered.
+        separators: how many separators stand between the texts of a pair. With two, as RoBERTa has them and MPNet
+            after it, all tokens are of type 0, and the mask takes the space before it.
     """
 
     do_lower_case: bool = True
     tokenize_chinese_chars: bool = True
     strip_accents: bool | None = None
+    separators: int = 1
 
 
 def wordpiece(
@@ -40,14 +43,15 @@ def wordpiece(
     Raises:
         TokenizerError: a special token is not in the vocabulary.
     """
-    names = {key: f"[{key.split('_')[0].upper()}]" for key in ("unk_token", "cls_token", "sep_token")}
+    names = {f"{role}_token": f"[{role.upper()}]" for role in ("unk", "cls", "sep", "pad", "mask")}
     names |= {key: value for key, value in (special or {}).items() if key in names}
-    if absent := [name for name in names.values() if name not in vocab]:
+    if absent := [names[key] for key in ("unk_token", "cls_token", "sep_token") if names[key] not in vocab]:
         raise TokenizerError(
             f"vocab.txt has no {', '.join(absent)} among its {len(vocab)} pieces; "
             "it is not BERT's, or tokenizer_config.json should name its special tokens."
         )
     cls, sep = names["cls_token"], names["sep_token"]
+    roberta = options.separators == 2
     tokenizer = Tokenizer(WordPiece(dict(vocab), unk_token=names["unk_token"], max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(
         clean_text=True,
@@ -60,14 +64,16 @@ def wordpiece(
     tokenizer.post_processor = processors.TemplateProcessing(
         # the tokens' own names do not stand in the template, which would take one such as "a:5" apart
         single="[CLS]:0 $A:0 [SEP]:0",
-        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        pair=("[CLS]:0 $A:0 [SEP]:0 [SEP]:0 $B:0 [SEP]:0" if roberta else "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1"),
         special_tokens=[
             {"id": "[CLS]", "ids": [vocab[cls]], "tokens": [cls]},
             {"id": "[SEP]", "ids": [vocab[sep]], "tokens": [sep]},
         ],
     )
-    marked = dict.fromkeys([*names.values(), "[PAD]", "[MASK]"])
-    tokenizer.add_special_tokens([AddedToken(name, normalized=False) for name in marked if name in vocab])
+    mask = names.pop("mask_token")
+    marked = [AddedToken(name, normalized=False) for name in dict.fromkeys(names.values()) if name in vocab]
+    marked += [AddedToken(mask, lstrip=roberta, normalized=False)] if mask in vocab else []
+    tokenizer.add_special_tokens(marked)
     return tokenizer
 
 
