@@ -10,5 +10,5 @@ if [ "$(id -u)" != 0 ]; then
 fi
 command -v apt-get >/dev/null 2>&1 || { echo "no Chromium, and no apt-get to install it with"; exit 0; }
 export DEBIAN_FRONTEND=noninteractive
-$as_root apt-get update -qq
-$as_root apt-get install -qq -y --no-install-recommends chromium chromium-driver >/dev/null
+{ $as_root apt-get update -qq && $as_root apt-get install -qq -y --no-install-recommends chromium chromium-driver >/dev/null; } ||
+    echo "no Chromium: apt-get could not install it"

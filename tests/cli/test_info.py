@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from tests.builders import add_modules, pooling_config, tiny_bert, tiny_roberta, write_json
@@ -32,6 +33,33 @@ def test_the_real_minilm(sentvec, minilm):
     assert (found["max length (tokens)"], found["positions"], found["vocabulary"]) == (256, 512, 30522)
     assert (found["pooling"], found["after pooling"]) == ("mean", "Normalize")
     assert found["fingerprint"] == minilm.fingerprint
+    assert found["parameter shares (%)"] == {"embeddings": 52.5, "encoder": 46.9, "pooler": 0.7}
+    assert (found["number format"], found["stored as"]) == ("float32", "float32")
+    size = found["files"]["model.safetensors"]
+    assert 4 * found["parameters"]["all"] < size < 4 * found["parameters"]["all"] + 100_000
+    assert found["special tokens"] == {"[PAD]": 0, "[UNK]": 100, "[CLS]": 101, "[SEP]": 102, "[MASK]": 103}
+    assert (found["tokens"], found["pieces that begin with"]) == (30522, {"##": 5828})
+    table = sentvec().out
+    assert "11,918,592  52.5 %" in table
+    assert "90.9 MB" in table
+    assert "qkv.weight" not in table
+
+
+def test_shapes_are_listed_layers_of_a_kind_together(sentvec, tmp_path):
+    tiny_bert(tmp_path / "m")
+    table = sentvec("m", "--shapes").out
+    assert "2 × layers.*.attention.qkv.weight" in table
+    assert "96 × 32" in table
+    listed = json.loads(sentvec("m", "--json").out)
+    total = sum(w["count"] * math.prod(w["shape"]) for w in listed["shapes"])
+    assert total == listed["parameters"]["all"]
+
+
+def test_a_word_of_bytes_begins_with_a_mark(sentvec, tmp_path):
+    tiny_roberta(tmp_path / "m")
+    found = json.loads(sentvec("m", "--json").out)
+    assert found["pieces that begin with"] == {"Ġ": 3}
+    assert found["special tokens"]["<mask>"] == found["tokens"] - 1
 
 
 def test_projections_and_prompts(sentvec, tmp_path):
