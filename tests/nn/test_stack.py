@@ -12,6 +12,7 @@ from tests.nn.stacks import LENGTHS, batch_of, layers_of, states_of
 from sentvec.nn.compiled import compiled
 from sentvec.nn.fused import FusedStack
 from sentvec.nn.probe import Probe
+from sentvec.nn.stack import Layers
 from sentvec.nn.steps import EagerSteps
 
 STEPS = [EagerSteps(), compiled()]
@@ -38,6 +39,22 @@ def test_float32_is_the_layers_to_rounding(steps, act, hidden, heads):
     expected = run(layers, states, batch)
     layers.fuse(steps)
     torch.testing.assert_close(run(layers, states, batch), expected, atol=5e-6, rtol=0)
+
+
+def test_layers_run_in_the_order_given(steps):
+    layers = layers_of(2)
+    turns = Layers(list(layers), order=[0, 0, 1, 0])
+    assert len(list(turns.parameters())) == len(list(layers.parameters()))
+    batch = batch_of((5, 9))
+    states = expected = states_of(batch, 64)
+    with torch.inference_mode():
+        for number in (0, 0, 1, 0):
+            expected = layers[number](expected, batch, "auto", None)
+    probe = Probe()
+    assert torch.equal(run(turns.eval(), states, batch, probe), expected)
+    assert sorted(probe.hidden_states) == [0, 1, 2, 3, 4]
+    turns.fuse(steps)
+    torch.testing.assert_close(run(turns, states, batch), expected, atol=5e-6, rtol=0)
 
 
 def test_what_distances_add_is_added_in_every_layer(steps):

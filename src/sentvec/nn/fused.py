@@ -58,8 +58,10 @@ class FusedStack:
         self._steps = steps
         self._int8 = int8
         self._made_from = _versions(layers)
-        with torch.no_grad():
-            self._layers = [_Ready.of(layer, int8) for layer in layers if isinstance(layer, PostNormLayer)]
+        plain = [layer for layer in layers if isinstance(layer, PostNormLayer)]
+        with torch.no_grad():  # a layer that runs more than once is made ready once
+            ready = {layer: _Ready.of(layer, int8) for layer in dict.fromkeys(plain)}
+        self._layers = [ready[layer] for layer in plain]
 
     def stale(self, layers: Sequence[nn.Module]) -> bool:
         """Say whether weights have changed since."""

@@ -15,10 +15,16 @@ from sentvec.nn.steps import Steps
 
 
 class Layers(nn.ModuleList):
-    """Layers that run one after the other, or, once `fuse` was called, as one `FusedStack` when that is possible."""
+    """Layers that run one after the other, or, once `fuse` was called, as one `FusedStack` when that is possible.
 
-    def __init__(self, layers: Iterable[nn.Module]) -> None:
+    Args:
+        layers: the layers.
+        order: the numbers of the layers, from 0, as they run: one may run more than once. None is each once, in turn.
+    """
+
+    def __init__(self, layers: Iterable[nn.Module], *, order: Iterable[int] | None = None) -> None:
         super().__init__(layers)
+        self.order = tuple(range(len(self)) if order is None else order)
         self._steps: Steps | None = None
         self._int8 = False
         self._fused: FusedStack | None = None
@@ -49,7 +55,7 @@ class Layers(nn.ModuleList):
         if probe is not None:
             probe.hidden(0, states)
         given = () if relative is None else (relative,)  # most kinds of layers know of none
-        for number, layer in enumerate(self, start=1):
+        for number, layer in enumerate(self._in_order(), start=1):
             states = layer(states, batch, kernel, probe, *given)
             if probe is not None:
                 probe.hidden(number, states)
@@ -65,6 +71,10 @@ class Layers(nn.ModuleList):
             return None
         if states.dtype not in (torch.float32, torch.bfloat16):
             return None
-        if self._fused is None or self._fused.stale(list(self)):
-            self._fused = FusedStack(list(self), self._steps, int8=self._int8)
+        layers = self._in_order()
+        if self._fused is None or self._fused.stale(layers):
+            self._fused = FusedStack(layers, self._steps, int8=self._int8)
         return self._fused
+
+    def _in_order(self) -> list[nn.Module]:
+        return [self[number] for number in self.order]
