@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from sentvec.batch import PackedBatch
 from sentvec.errors import ConfigError, UnknownModelType
-from sentvec.models import bert, distilbert, head_table, modernbert, mpnet, nomic_bert
+from sentvec.models import albert, bert, distilbert, electra, ernie, head_table, modernbert, mpnet, nomic_bert
 from sentvec.models.config import BERT_KEYS, EncoderConfig, Keys, read_config
 from sentvec.models.head_table import Family
 from sentvec.nn.pooler import Pooler
@@ -111,6 +111,40 @@ ARCHITECTURES: dict[str, Architecture] = {
         heads=distilbert.HEADS,
         buffers=distilbert.BUFFERS,
         tasks=head_table.DISTILBERT,
+    ),
+    "albert": Architecture(
+        build=albert.AlbertEncoder,
+        names=albert.NAMES,
+        saved_as="AlbertModel",
+        places=albert.places,
+        keys=albert.KEYS,
+        read=albert.read,
+        prefixes=("albert.",),
+        heads=albert.HEADS,
+        buffers=bert.BUFFERS,
+        tasks=head_table.ALBERT,
+    ),
+    "electra": Architecture(
+        build=electra.ElectraEncoder,
+        names=electra.NAMES,
+        saved_as="ElectraModel",
+        keys=electra.KEYS,
+        read=electra.read,
+        prefixes=("electra.",),
+        heads=electra.HEADS,
+        buffers=bert.BUFFERS,
+        tasks=head_table.ELECTRA,
+    ),
+    "ernie": Architecture(
+        build=ernie.ErnieEncoder,
+        names=ernie.NAMES,
+        saved_as="ErnieModel",
+        keys=ernie.KEYS,
+        read=ernie.read,
+        prefixes=("ernie.",),
+        heads=bert.HEADS,
+        buffers=bert.BUFFERS,
+        tasks=head_table.ERNIE,
     ),
     "mpnet": Architecture(
         build=mpnet.MPNetEncoder,

@@ -1,0 +1,76 @@
+"""ELECTRA (Clark et al. 2020, arXiv 2003.10555): a packed batch in, hidden states (tokens, hidden) out.
+
+BERT without a pooler, whose embeddings may be narrower than its layers: a linear map stands between the two then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from torch import Tensor, nn
+
+from sentvec.batch import PackedBatch
+from sentvec.models import bert
+from sentvec.models.config import BERT_KEYS, EncoderConfig, Keys, read_config
+from sentvec.nn.probe import Probe
+from sentvec.nn.stack import Layers
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElectraNumbers:
+    """What ELECTRA has beyond BERT.
+
+    Attributes:
+        embedding: width of the embeddings.
+    """
+
+    embedding: int = 128
+
+
+KEYS: Keys = MappingProxyType(dict(BERT_KEYS) | {"embedding": ("embedding_size", int)})
+
+
+def read(raw: Mapping[str, Any]) -> EncoderConfig:
+    """Read config.json."""
+    return read_config(raw, KEYS, own=ElectraNumbers)
+
+
+class ElectraEncoder(nn.Module):
+    """Embeddings, a map to the layers' width where they are of another, and a stack of post-norm layers.
+
+    Args:
+        config: the encoder's numbers.
+        add_pooling_layer: there is none; the argument is there for architectures that have one.
+    """
+
+    def __init__(self, config: EncoderConfig, *, add_pooling_layer: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        width = config.own.embedding
+        self.embeddings = bert.embeddings_of(config, width=width)
+        self.widen = nn.Linear(width, config.hidden) if width != config.hidden else None
+        self.layers = Layers(bert.layer_of(config) for _ in range(config.layers))
+        self.pooler = None
+
+    def forward(self, batch: PackedBatch, *, kernel: str = "auto", probe: Probe | None = None) -> Tensor:
+        """Encode a packed batch: (tokens, hidden). Arguments are those of `BertEncoder`."""
+        states = self.embeddings(batch)
+        if self.widen is not None:
+            states = self.widen(states)
+        out: Tensor = self.layers(states, batch, kernel, probe)
+        return out
+
+
+HEADS = (
+    *("discriminator_predictions.", "generator_predictions.", "generator_lm_head.", "sequence_summary."),
+    *("classifier.", "qa_outputs."),
+)
+
+NAMES = (
+    *(row for row in bert.NAMES if not row[0].startswith("pooler.")),
+    ("widen.weight", ("embeddings_project.weight",)),
+    ("widen.bias", ("embeddings_project.bias",)),
+)
