@@ -55,14 +55,15 @@ def chart(case: dict[str, Any]) -> str:
     """Draw tokens per second as bars, fastest first."""
     rows = sorted(case["results"].items(), key=lambda row: -row[1]["tokens_per_second"])
     most = rows[0][1]["tokens_per_second"] if rows else 1
-    left, width, step, top = 210, 420, 24, 56
+    left, width, step, top = 250, 400, 24, 72
     height = top + step * len(rows) + 16
-    title = f"{MODELS[case['model']]}: tokens per second, {MIXES[case['mix']]}, {case['threads']} threads"
+    below = f"Tokens per second, {MIXES[case['mix']]}, {case['threads']} threads, and the ratio to {case['order'][0]}"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 110}" height="{height}" '
         f'viewBox="0 0 {left + width + 110} {height}" font-family="sans-serif" font-size="13">',
         '<rect width="100%" height="100%" fill="#ffffff"/>',
-        f'<text x="16" y="30" font-size="15" font-weight="600" fill="#1f2937">{escape(title)}</text>',
+        f'<text x="16" y="30" font-size="15" font-weight="600" fill="#1f2937">{escape(MODELS[case["model"]])}</text>',
+        f'<text x="16" y="50" fill="#4b5563">{escape(below)}</text>',
     ]
     base = case["results"].get(case["order"][0])
     for i, (name, one) in enumerate(rows):
