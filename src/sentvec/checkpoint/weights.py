@@ -14,13 +14,18 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sentvec.checkpoint.files import present, read_json
+from sentvec.checkpoint.hdf5 import read_hdf5
+from sentvec.checkpoint.tensor_bundle import read_bundle
+from sentvec.checkpoint.tf_names import from_google, from_keras, from_training
 from sentvec.errors import ConfigError, WeightsError
 
 SAFE = "model.safetensors"
 SAFE_INDEX = "model.safetensors.index.json"
 PICKLE = "pytorch_model.bin"
 PICKLE_INDEX = "pytorch_model.bin.index.json"
-NAMES = (SAFE, SAFE_INDEX, PICKLE, PICKLE_INDEX)
+HDF5 = "tf_model.h5"
+BUNDLE = "*.ckpt*.index"  # Google's are called bert_model.ckpt.index, those of a training run model.ckpt-1000.index
+NAMES = (SAFE, SAFE_INDEX, PICKLE, PICKLE_INDEX, HDF5)
 
 
 def read_weights(folder: Path) -> tuple[dict[str, Tensor], str]:
@@ -30,6 +35,7 @@ def read_weights(folder: Path) -> tuple[dict[str, Tensor], str]:
         The tensors by the names in the file, and the file's name.
 
     Raises:
+        MissingExtra: the file is an HDF5 file, and h5py is not installed.
         WeightsError: there is no weight file, or it is corrupt, unsafe or incomplete.
     """
     for name in NAMES:
@@ -39,8 +45,16 @@ def read_weights(folder: Path) -> tuple[dict[str, Tensor], str]:
         if path.suffix == ".json":
             return _read_shards(path), name
         return _read_one(path), name
+    bundles = sorted(folder.glob(BUNDLE))
+    if len(bundles) > 1:
+        raise WeightsError(
+            f"{folder} holds several TensorFlow checkpoints: {', '.join(path.name for path in bundles[:12])}. "
+            "Leave one of them there."
+        )
+    if bundles and _there(bundles[0]):
+        return _read_one(bundles[0]), bundles[0].name
     raise WeightsError(
-        f"{folder} holds no weights. Looked for: {', '.join(NAMES)}. "
+        f"{folder} holds no weights. Looked for: {', '.join(NAMES)}, {BUNDLE}. "
         "If the folder comes from git, large files may need `git lfs pull`."
     )
 
@@ -70,10 +84,22 @@ def _there(path: Path) -> bool:
 
 
 def _read_one(path: Path) -> dict[str, Tensor]:
-    tensors = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    tensors = _READERS.get(path.suffix, _read_pickle)(path)
     for name, tensor in tensors.items():
         if fault := _fault(tensor):
             raise WeightsError(f"{path} cannot be used: {name} {fault}.")
+    return tensors
+
+
+def _read_tensorflow(path: Path) -> dict[str, Tensor]:
+    _refuse_pointer(path)
+    keras = path.suffix == ".h5"
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in (read_hdf5(path) if keras else read_bundle(path, skip=from_training)).items():
+        theirs, turned = (from_keras if keras else from_google)(name)
+        if theirs in tensors:
+            raise WeightsError(f"{path} cannot be used: two variables in it are both {theirs!r}.")
+        tensors[theirs] = tensor.t().contiguous() if turned and tensor.ndim == 2 else tensor
     return tensors
 
 
@@ -124,6 +150,9 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     if odd := [key for key, value in content.items() if not isinstance(key, str) or not isinstance(value, Tensor)]:
         raise WeightsError(f"{path} should hold tensors by name, but under {odd[0]!r} it does not.")
     return dict(content)
+
+
+_READERS = {".safetensors": _read_safetensors, ".h5": _read_tensorflow, ".index": _read_tensorflow}
 
 
 def _refuse_pointer(path: Path) -> None:
