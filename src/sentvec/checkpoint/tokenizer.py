@@ -42,6 +42,11 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     if _there(folder / "vocab.txt"):
         return Tokenizer(_with_added(_from_vocab(folder, config), folder, config))
     if _there(folder / "vocab.json") and _there(folder / "merges.txt"):
+        if _family(folder, config) == "xlm":
+            raise TokenizerError(
+                f"{folder} holds XLM's vocab.json and merges.txt, for words cut by Moses' rules, which sentvec does "
+                "not have. Looked for: tokenizer.json. Convert the files to that."
+            )
         return Tokenizer(_with_added(_from_merges(folder, config), folder, config))
     pieces = sorted(path.name for path in folder.glob("*.model"))
     hint = f" It has {pieces[0]}, which must be converted to tokenizer.json first." if pieces else ""
@@ -126,7 +131,7 @@ def _from_vocab(folder: Path, config: Mapping[str, Any]) -> Backend:
     lines = enumerate(_text(path).split("\n"))
     # of a piece that stands twice, the later id counts; an empty line is no piece, but takes up an id
     vocab = {piece: i for i, line in lines if (piece := line.removesuffix("\r"))}
-    mpnet = _is_mpnet(folder, config)
+    mpnet = _family(folder, config) == "mpnet"  # its special tokens and layout are RoBERTa's
     lower = config.get("do_lower_case")
     if lower is None:
         lower = not looks_cased(vocab)
@@ -141,10 +146,12 @@ def _from_vocab(folder: Path, config: Mapping[str, Any]) -> Backend:
     return wordpiece(vocab, options, (_MPNET if mpnet else {}) | read_special(folder))
 
 
-def _is_mpnet(folder: Path, config: Mapping[str, Any]) -> bool:
-    """Whether vocab.txt is MPNet's, whose special tokens and layout are RoBERTa's."""
-    named = config.get("tokenizer_class") or read_json_or_empty(folder / "config.json").get("model_type")
-    return isinstance(named, str) and named.lower().startswith("mpnet")
+def _family(folder: Path, config: Mapping[str, Any]) -> str:
+    """Return whose the files are, by the tokeniser's class or else by the model's type, such as ``"mpnet"``."""
+    named = config.get("tokenizer_class")
+    if not isinstance(named, str) or named in _GENERIC:
+        named = read_json_or_empty(folder / "config.json").get("model_type")
+    return named.lower().removesuffix("fast").removesuffix("tokenizer") if isinstance(named, str) else ""
 
 
 def _from_merges(folder: Path, config: Mapping[str, Any]) -> Backend:

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from sentvec.batch import PackedBatch
 from sentvec.errors import ConfigError, UnknownModelType
-from sentvec.models import albert, bert, distilbert, electra, ernie, head_table, modernbert, mpnet, nomic_bert
+from sentvec.models import albert, bert, distilbert, electra, ernie, head_table, modernbert, mpnet, nomic_bert, xlm
 from sentvec.models.config import BERT_KEYS, EncoderConfig, Keys, read_config
 from sentvec.models.head_table import Family
 from sentvec.nn.pooler import Pooler
@@ -145,6 +145,16 @@ ARCHITECTURES: dict[str, Architecture] = {
         heads=bert.HEADS,
         buffers=bert.BUFFERS,
         tasks=head_table.ERNIE,
+    ),
+    "xlm": Architecture(
+        build=bert.BertEncoder,
+        names=xlm.NAMES,
+        saved_as="XLMModel",
+        keys=xlm.KEYS,
+        read=xlm.read,
+        prefixes=("transformer.",),
+        heads=xlm.HEADS,
+        buffers=xlm.BUFFERS,
     ),
     "mpnet": Architecture(
         build=mpnet.MPNetEncoder,
