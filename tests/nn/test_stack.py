@@ -183,3 +183,17 @@ def test_fused_runs_where_it_can(steps, monkeypatch):
     layers.train()
     run(layers, states_of(batch, 64), batch)
     assert calls == [1]
+
+
+@pytest.mark.parametrize("int8", [False, True])
+@pytest.mark.parametrize("tokens", [16, 17, 256, 257])
+def test_rows_without_meaning_stay_inside(steps, tokens, int8):
+    layers = layers_of()
+    batch = batch_of((tokens - 9, 9))
+    states = states_of(batch, 64)
+    expected, probe = run(layers, states, batch), Probe()
+    layers.fuse(steps, int8=int8)
+    found = run(layers, states, batch, probe)
+    assert found.shape == expected.shape
+    assert {len(hidden) for hidden in probe.hidden_states.values()} == {tokens}
+    assert torch.cosine_similarity(found, expected).min() > 0.999

@@ -67,6 +67,7 @@ class CompiledSteps:
         """See `Steps`."""
         tokens, hidden = product.data.shape[0], product.data.shape[1] // 3
         out = torch.empty(tokens, hidden, dtype=_states_of(product))
+        out[len(batch.ids) :] = 0
         offsets = batch.offsets.contiguous()
         # queries go in blocks, whose last lanes look beyond the text
         near = None if relative is None else functional.pad(relative.float(), (0, 2 * LANES)).contiguous()

@@ -62,7 +62,7 @@ class Steps(Protocol):
     def attend(self, product: Product, batch: PackedBatch, heads: int, relative: Tensor | None = None) -> Tensor:
         """Attention of queries, keys and values side by side, (tokens, 3 * hidden) -> (tokens, hidden).
 
-        For `relative` see `kernels.attention`.
+        Rows behind the batch's tokens become 0. For `relative` see `kernels.attention`.
         """
 
     def add_norm(self, product: Product, states: Tensor, norm: Norm) -> tuple[Tensor, Operand]:
@@ -89,10 +89,12 @@ class EagerSteps:
 
     def attend(self, product: Product, batch: PackedBatch, heads: int, relative: Tensor | None = None) -> Tensor:
         """See `Steps`."""
-        tokens, width = product.data.shape
-        q, k, v = _value(product).view(tokens, 3, heads, width // 3 // heads).unbind(1)
+        rows, width = product.data.shape
+        tokens = len(batch.ids)
+        q, k, v = _value(product)[:tokens].view(tokens, 3, heads, width // 3 // heads).unbind(1)
         near = None if relative is None else relative.float()
-        return attention(q, k, v, batch.lengths, relative=near).reshape(tokens, width // 3).to(_states_of(product))
+        mixed = attention(q, k, v, batch.lengths, relative=near).reshape(tokens, width // 3)
+        return functional.pad(mixed, (0, 0, 0, rows - tokens)).to(_states_of(product))
 
     def add_norm(self, product: Product, states: Tensor, norm: Norm) -> tuple[Tensor, Operand]:
         """See `Steps`."""

@@ -17,6 +17,7 @@ from sentvec.batch import PackedBatch, TokenIds, pack
 from sentvec.checkpoint.recipe import Recipe
 from sentvec.errors import InvalidInput, NonFiniteOutput
 from sentvec.progress import Advance, track
+from sentvec.runtime.heap import give_back
 from sentvec.runtime.plan import plan
 from sentvec.runtime.report import Truncation
 from sentvec.text.tokenizer import Text, Tokenizer, checked
@@ -116,6 +117,8 @@ class Engine:
         with track("Encoding", total, progress) as advance:
             for window in self._windows(iter(texts), job.prefix):
                 yield self.encode(window, job, report, advance)
+                if len(window) == WINDOW:  # there may be many more
+                    give_back()
         report.log()
 
     def window(self, texts: list[Text], prefix: str, first: int) -> Window:

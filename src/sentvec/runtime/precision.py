@@ -92,7 +92,10 @@ def faster(model: M, make: Callable[[str], M], features: Mapping[str, object] | 
         features: see `fastest`.
     """
     candidates, otherwise = fastest(model.device, features)
-    expected = model.encode(SAMPLE, normalize=True, progress=False) if candidates else None
+    if not candidates:
+        _log.info("precision auto: float32, because %s", otherwise)
+        return model
+    expected = model.encode(SAMPLE, normalize=True, progress=False)
     for wanted, reason in candidates.items():
         try:
             other = make(wanted)
