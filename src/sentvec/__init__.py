@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from sentvec.runtime.embedder import Embedder
     from sentvec.runtime.reranker import Reranker
     from sentvec.search.collection import Collection
+    from sentvec.tasks.pipeline import pipeline
 
 __version__ = "0.1.0"
-__all__ = ["Collection", "Embedder", "Reranker", "SentvecError", "__version__"]
+__all__ = ["Collection", "Embedder", "Reranker", "SentvecError", "__version__", "pipeline"]
 
 _HOMES = {
     "Collection": "sentvec.search.collection",
     "Embedder": "sentvec.runtime.embedder",
     "Reranker": "sentvec.runtime.reranker",
     "SentvecError": "sentvec.errors",
+    "pipeline": "sentvec.tasks.pipeline",
 }
 
 

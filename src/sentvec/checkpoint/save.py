@@ -65,8 +65,7 @@ def write_tokenizer(folder: Path, checkpoint: Checkpoint) -> None:
             "strip_accents": normalizer["strip_accents"],
         }
     vocab = tokenizer.vocab()
-    named = _usual_roles(tokenizer, content["model"].get("unk_token")) | dict(checkpoint.special)
-    special = {role: token for role, token in named.items() if token in vocab}
+    special = special_tokens(checkpoint)
     # the generic class takes tokenizer.json as it stands; a model's own class would build another from the vocabulary
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
     two_types = checkpoint.encoder.config.types > 1
@@ -91,6 +90,14 @@ def _usual_roles(tokenizer: Tokenizer, unknown: str | None) -> dict[str, str]:
     if unknown is not None:
         roles["unk"] = unknown
     return {f"{role}_token": token for role, token in roles.items()}
+
+
+def special_tokens(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return the special tokens that are in the vocabulary, such as ``{"mask_token": "[MASK]"}``."""
+    tokenizer = checkpoint.tokenizer
+    vocab = tokenizer.vocab()
+    named = _usual_roles(tokenizer, tokenizer.unknown) | dict(checkpoint.special)
+    return {role: token for role, token in named.items() if token in vocab}
 
 
 def _write_recipe(folder: Path, recipe: Recipe, hidden: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,18 +11,21 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor, nn
 
-from sentvec.batch import PackedBatch
+from sentvec.batch import PackedBatch, TokenIds
 from sentvec.checkpoint.headed import Headed, load_headed, save_headed
 from sentvec.checkpoint.hub import resolve
+from sentvec.checkpoint.save import special_tokens
 from sentvec.errors import InvalidInput
 from sentvec.models.registry import Encoder
 from sentvec.models.task_head import TaskHead
+from sentvec.progress import track
 from sentvec.runtime.checks import check
 from sentvec.runtime.device import device_of, precision_of
-from sentvec.runtime.engine import Array, Engine, Job, Rows
+from sentvec.runtime.engine import WINDOW, Array, Engine, Job, Rows, Window
 from sentvec.runtime.fast import set_up
 from sentvec.runtime.prompts import prompt_of
-from sentvec.text.tokenizer import Text
+from sentvec.runtime.report import Truncation
+from sentvec.text.tokenizer import Pieces, Text
 
 
 class HeadedModel:
@@ -148,6 +151,66 @@ class HeadedModel:
         recipe = self.engine.recipe
         job = Job(forward, partial(_rows, outputs), _put, prefix=prompt_of(recipe))
         return np.concatenate([_rows(outputs, 0), *self.engine.run(texts, job, progress=progress)])
+
+    def token_values(
+        self,
+        rows: Sequence[TokenIds],
+        width: int,
+        forward: Callable[[Tensor, PackedBatch], Tensor],
+        *,
+        chosen: int | None = None,
+        progress: bool | None = None,
+    ) -> list[Array]:
+        """Run what gives a row of numbers for tokens, for texts that are token ids already: windows, say.
+
+        Args:
+            rows: what the model reads, no longer than `max_seq_length`.
+            width: how many numbers a token gets.
+            forward: hidden states (tokens, hidden) and their batch -> numbers (tokens, width).
+            chosen: only tokens of this id get some, and `forward` gives no others.
+            progress: see `Embedder.encode`.
+
+        Returns:
+            For each text an array (tokens, width), float32.
+
+        Raises:
+            NonFiniteOutput: numbers hold NaN or infinity.
+        """
+
+        def place(out: list[Array], to: Rows, batch: PackedBatch, values: Array) -> None:
+            counts = np.array(batch.lengths)
+            if chosen is not None:
+                where = (batch.ids == chosen).cpu().numpy()
+                counts = np.array([int(part.sum()) for part in np.split(where, np.cumsum(counts)[:-1])])
+            parts = np.split(values, np.cumsum(counts)[:-1])
+            for at, row in zip(to.places, to.of, strict=True):
+                out[at] = parts[row].copy()  # not a view, which would keep the whole batch alive
+
+        def empty(count: int) -> list[Array]:
+            return [_rows(width, 0)] * count
+
+        job: Job[list[Array]] = Job(lambda batch: forward(self.encoder(batch), batch), empty, place)
+        report = Truncation(self.max_seq_length)
+        found: list[Array] = []
+        with track("Encoding", len(rows), progress) as advance:
+            for first in range(0, len(rows), WINDOW):
+                some = list(rows[first : first + WINDOW])
+                window = Window(first, some, [[i] for i in range(len(some))])
+                done = self.engine.encode(window, job, report, advance)
+                found += done
+        return found
+
+    def cut(self, texts: Sequence[str]) -> list[Pieces]:
+        """Cut texts into tokens with their places, in the letter case that the checkpoint wants."""
+        if self.engine.recipe.lower_case:  # letter by letter, where that keeps their number: places must stay
+            texts = ["".join(c.lower() if len(c.lower()) == 1 else c for c in text) for text in texts]
+        return self.engine.tokenizer.pieces(texts)
+
+    def special_id(self, role: str) -> int | None:
+        """Return the id of a special token by its role, such as ``"mask_token"``; None where there is none."""
+        checkpoint = self.headed.checkpoint
+        token = special_tokens(checkpoint).get(role)
+        return None if token is None else checkpoint.tokenizer.vocab()[token]
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write a folder that transformers reads, in float32.

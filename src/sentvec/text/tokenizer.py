@@ -32,6 +32,24 @@ class _Piece:
     type_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """One text cut into tokens, without special tokens around it.
+
+    Attributes:
+        ids: token ids.
+        spans: the (start, end) characters of each token.
+        words: number of the word that each token is of; None for a token that stands in the text for something else.
+    """
+
+    ids: list[int]
+    spans: list[tuple[int, int]]
+    words: list[int | None]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
 class Tokenizer:
     """Turns texts into token ids with the special tokens and token types that the checkpoint's files describe.
 
@@ -109,6 +127,53 @@ class Tokenizer:
             else:
                 encoded.append(_assemble(self._pair, next(encodings).ids, next(encodings).ids, max_length))
         return encoded
+
+    def pieces(self, texts: Sequence[str]) -> list[Pieces]:
+        """Cut texts into tokens, and say where each stands in its text; `assemble` makes of them what a model reads.
+
+        Raises:
+            InvalidInput, TokenizerError: as for `encode`.
+        """
+        places = range(len(texts))
+        flat = [part for text, place in zip(texts, places, strict=True) for part in _strings(text, place)]
+        encode = self._backend.encode_batch  # the fast one leaves places out
+        found = self._guarded(lambda: encode(flat, add_special_tokens=False), texts, places)
+        return [Pieces(list(one.ids), list(one.offsets), list(one.word_ids)) for one in found]
+
+    def assemble(self, first: list[int], second: list[int] | None = None) -> tuple[TokenIds, int]:
+        """Lay special tokens around the tokens of a text, or of a pair of texts.
+
+        Returns:
+            What the model reads, and the place in it of the first token of the text; of the second text of a pair.
+        """
+        layout = self._single if second is None else self._pair
+        last = "first" if second is None else "second"
+        before = 0
+        for piece in layout:
+            if piece.source == last:
+                break
+            before += 1 if piece.source == "special" else len(first)
+        return _assemble(layout, first, second or [], None), before
+
+    @property
+    def pair_special_tokens(self) -> int:
+        """How many special tokens are added to a pair of texts."""
+        return sum(piece.source == "special" for piece in self._pair)
+
+    @property
+    def unknown(self) -> str | None:
+        """The token for what the vocabulary has no piece for, as far as the vocabulary itself names it."""
+        return getattr(self._backend.model, "unk_token", None)
+
+    @property
+    def continuing_prefix(self) -> str:
+        """What a piece begins with that goes on a word, such as ``"##"``; empty where pieces do not show it."""
+        return getattr(self._backend.model, "continuing_subword_prefix", None) or ""
+
+    def join(self, tokens: Sequence[str]) -> str:
+        """Return the text that pieces stand for, put together as the tokeniser's files say."""
+        decoder = self._backend.decoder
+        return " ".join(tokens) if decoder is None else str(decoder.decode(list(tokens)))
 
     def sources(self, text: Text, max_length: int | None = None) -> list[int | None]:
         """Say where each token of `encode([text], max_length)` comes from.
