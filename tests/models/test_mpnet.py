@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from tests.builders import PIECES, write_vocab
@@ -11,6 +12,7 @@ from tests.models.oracle import (
     assert_parity,
     compare,
     random_batch,
+    reference_means,
     saved_and_loaded,
     seeded,
 )
@@ -110,6 +112,14 @@ def test_what_is_saved_names_the_special_tokens(tmp_path):
     theirs = transformers.AutoTokenizer.from_pretrained(str(tmp_path / "b"))
     assert (theirs.cls_token, theirs.sep_token, theirs.pad_token) == ("<s>", "</s>", "<pad>")
     assert (theirs.unk_token, theirs.mask_token) == ("[UNK]", "<mask>")
+
+
+def test_a_text_that_spells_out_padding_equals_the_reference(tmp_path):
+    """Padding has a position of its own, and what follows counts as if it were not there."""
+    folder = folder_of(tmp_path)
+    texts = ["<pad>", "the <pad> cat <pad><pad> sat", "cat", ("<pad> the", "sat <pad> on")]
+    found = Embedder.from_pretrained(str(folder), device="cpu", precision="float32").encode(texts, normalize=False)
+    np.testing.assert_allclose(found, reference_means(folder, texts), atol=1e-5, rtol=0)
 
 
 def test_every_precision_is_near(tmp_path):

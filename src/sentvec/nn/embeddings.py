@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from sentvec.batch import PackedBatch
@@ -18,7 +19,8 @@ class TokenEmbeddings(nn.Module):
         norm_eps: epsilon of the layer normalisation.
         dropout: dropped share in training.
         position_offset: row of the position table that the first token of a text uses: 0 for BERT;
-            padding id + 1 for RoBERTa, whose table keeps its first rows for padding.
+            padding id + 1 for RoBERTa, whose table keeps its first rows for padding. A text that spells out the
+            padding token has padding's row there, and goes on counting after it as if it were not there.
         norm_bias: whether the layer normalisation has a bias.
         tasks: rows of a table of training tasks (Sun et al. 2020, ERNIE 2.0); every token gets the first, as the
             reference has it where no task is named. 0 where there is none.
@@ -54,9 +56,20 @@ class TokenEmbeddings(nn.Module):
             alone = self.type_table.num_embeddings == 1
             states = states + (self.type_table.weight[0] if alone else self.type_table(batch.types))
         if self.position_table is not None:
-            rows = batch.positions + self.position_offset if self.position_offset else batch.positions
-            states = states + self.position_table(rows)
+            states = states + self.position_table(self._rows(batch))
         if self.task_table is not None:
             states = states + self.task_table.weight[0]
         out: Tensor = self.dropout(self.norm(states))
         return out
+
+    def _rows(self, batch: PackedBatch) -> Tensor:
+        """Return the row of the position table for every token, (tokens,)."""
+        places, offset = batch.positions, self.position_offset
+        if not offset:
+            return places
+        padding = batch.ids == offset - 1
+        if padding.device.type == "cpu" and not padding.any():  # elsewhere to ask is to wait for the device
+            return places + offset
+        before = padding.cumsum(0) - padding.long()
+        in_text = before - before[torch.arange(len(places), device=places.device) - places]
+        return torch.where(padding, offset - 1, places + offset - in_text)
