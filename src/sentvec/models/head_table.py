@@ -272,3 +272,17 @@ XLNET = _family(
     masked_lm="LMHeadModel",
     question_answering="ForQuestionAnsweringSimple",
 )
+
+XLM = _family(
+    "transformer.",
+    {
+        "masked-lm": Part(readout="tokens", out="pred_layer.proj", tied=True),
+        "sequence-classification": Part(
+            readout="first", out="sequence_summary.summary", settings=(("readout", "summary_type"),)
+        ),
+        "token-classification": _TOKENS,
+        "question-answering": _SPAN,
+    },
+    masked_lm="WithLMHeadModel",
+    question_answering="ForQuestionAnsweringSimple",
+)
