@@ -26,10 +26,17 @@ def page() -> str:
     plain = typer.Typer(help=app.info.help, name="sentvec", rich_markup_mode=None, add_completion=False)
     plain.registered_commands = app.registered_commands
     plain.registered_callback = app.registered_callback
-    names = [str(command.name) for command in app.registered_commands]
+    paths: list[list[str]] = [[], *([str(command.name)] for command in app.registered_commands)]
+    for group in app.registered_groups:
+        assert group.typer_instance is not None and group.name is not None
+        commands = group.typer_instance.registered_commands
+        within = typer.Typer(rich_markup_mode=None, add_completion=False)
+        within.registered_commands = commands
+        plain.add_typer(within, name=group.name, help=group.help)
+        paths += [[group.name], *([group.name, str(command.name)] for command in commands)]
     runner = CliRunner()
     parts = [INTRO]
-    for path in ([], *([name] for name in names)):
+    for path in paths:
         shown = runner.invoke(plain, [*path, "--help"], prog_name="sentvec", terminal_width=WIDTH)
         if shown.exit_code != 0:
             raise RuntimeError(f"sentvec {' '.join(path)} --help failed: {shown.output}")

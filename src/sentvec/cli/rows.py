@@ -22,12 +22,14 @@ def read_texts(source: Path | None, field: str = "text") -> Iterator[str]:
     return (text for _, text in read_rows(source, field))
 
 
-def read_rows(source: Path | None, field: str = "text", id_field: str | None = None) -> Iterator[Row]:
+def read_rows(
+    source: Path | None, field: str = "text", id_field: str | None = None, *, id_option: str = "--id-field"
+) -> Iterator[Row]:
     """Read texts from a file, or from standard input where `source` is None or ``-``.
 
     ``.jsonl`` holds an object (or a string) a line, ``.csv`` and ``.tsv`` a header and a column called
     `field`; everything else is one text a line. That the file is there is checked at once; it is read as the
-    texts are asked for.
+    texts are asked for. `id_option` is what the command calls `id_field`, for messages.
 
     Raises:
         InvalidInput: there is no such file, it is not UTF-8, or a row does not hold the text or the id; the
@@ -46,20 +48,20 @@ def read_rows(source: Path | None, field: str = "text", id_field: str | None = N
     if not source.exists():
         raise InvalidInput(f"{source} does not exist; give a file, or - for standard input.")
     if id_field is not None and source.suffix.lower() not in (".jsonl", ".csv", ".tsv"):
-        raise InvalidInput(f"{source} is one text a line and has no ids; --id-field is for .jsonl, .csv and .tsv.")
-    return _from_file(source, field, id_field)
+        raise InvalidInput(f"{source} is one text a line and has no ids; {id_option} is for .jsonl, .csv and .tsv.")
+    return _from_file(source, field, id_field, id_option)
 
 
-def _from_file(source: Path, field: str, id_field: str | None) -> Iterator[Row]:
+def _from_file(source: Path, field: str, id_field: str | None, id_option: str) -> Iterator[Row]:
     suffix = source.suffix.lower()
     with source.open("rb") as file:
         lines = _lines(file, str(source))
         if suffix == ".jsonl":
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    yield _from_json(line, field, id_field, f"{source}, line {number}")
+                    yield _from_json(line, field, id_field, f"{source}, line {number}", id_option)
         elif suffix in (".csv", ".tsv"):
-            yield from _from_table(lines, field, id_field, source)
+            yield from _from_table(lines, field, id_field, source, id_option)
         else:
             yield from ((None, line) for line in lines)
 
@@ -83,7 +85,7 @@ def _read(file: Iterator[bytes], origin: str) -> Iterator[bytes]:
         raise InvalidInput(f"{origin} cannot be read ({error.strerror or error}).") from None
 
 
-def _from_json(line: str, field: str, id_field: str | None, origin: str) -> Row:
+def _from_json(line: str, field: str, id_field: str | None, origin: str, id_option: str) -> Row:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -102,7 +104,7 @@ def _from_json(line: str, field: str, id_field: str | None, origin: str) -> Row:
     name = row.get(id_field) if isinstance(row, dict) else None
     if not isinstance(name, int | str) or isinstance(name, bool):
         raise InvalidInput(
-            f"{origin}: no id under {id_field!r} (it has: {_held(row)}). Name the field with --id-field."
+            f"{origin}: no id under {id_field!r} (it has: {_held(row)}). Name the field with {id_option}."
         )
     return name, text
 
@@ -111,13 +113,13 @@ def _held(row: Any) -> str:
     return ", ".join(row) if isinstance(row, dict) else type(row).__name__
 
 
-def _from_table(lines: Iterator[str], field: str, id_field: str | None, source: Path) -> Iterator[Row]:
+def _from_table(lines: Iterator[str], field: str, id_field: str | None, source: Path, id_option: str) -> Iterator[Row]:
     # a quoted field may span lines, so the reader needs the line ends back
     with_ends = (f"{line}\n" for line in lines)
     rows = csv.DictReader(with_ends, delimiter="\t" if source.suffix.lower() == ".tsv" else ",", strict=True)
     before = csv.field_size_limit(1 << 30)  # the module's own limit, 128 KiB, is less than a long document
     try:
-        for wanted, option in ((field, "--field"), (id_field, "--id-field")):
+        for wanted, option in ((field, "--field"), (id_field, id_option)):
             if wanted is not None and wanted not in (rows.fieldnames or ()):
                 has = ", ".join(rows.fieldnames or ()) or "nothing"
                 raise InvalidInput(f"{source}: no column {wanted!r} (it has: {has}). Name the column with {option}.")

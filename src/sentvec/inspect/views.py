@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from sentvec.errors import InvalidInput
 from sentvec.inspect.capture import Trace
 from sentvec.inspect.page import Page, floats, page, shares
+from sentvec.inspect.projection import Projected
 from sentvec.inspect.why import Explanation
 
 _PLAIN = 1e-3
@@ -68,6 +70,35 @@ def similarity_view(found: Explanation, *, pairs: int = 15) -> Page:
             "matrix": floats(found.matrix),
             "score": found.score,
             "strongest": [pair.places for pair in found.strongest(pairs)],
+        },
+    )
+
+
+def map_view(found: Projected, texts: Sequence[str], *, groups: Sequence[str] | None = None, about: str = "") -> Page:
+    """Show texts as points on a plane, with the text of the one that is pointed at.
+
+    Args:
+        found: what `project` returned for the texts' vectors.
+        texts: n texts.
+        groups: a name for each text; texts of a group have a colour.
+        about: of which model and file, for the head of the page.
+
+    Raises:
+        InvalidInput: texts, groups and points are not equally many.
+    """
+    if {len(texts), len(groups if groups is not None else texts)} != {len(found.points)}:
+        counts = f"{len(found.points)} points, {len(texts)} texts and {len(groups or ())} groups"
+        raise InvalidInput(f"there are {counts}; give a text for each point, and a group for each or for none.")
+    names = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
+    kept = "" if found.explained is None else f" keeps {100 * sum(found.explained):.0f} % of the variance"
+    return page(
+        "map",
+        title="A map of texts",
+        about=" · ".join(part for part in (about, f"{len(texts):,} texts", names[found.method] + kept) if part),
+        data={
+            "texts": list(texts),
+            "groups": None if groups is None else [str(group) for group in groups],
+            "points": floats(found.points),
         },
     )
 
