@@ -142,6 +142,15 @@ def test_what_is_not_finite_stays_so(steps, kind, bad):
     assert torch.isfinite(steps.act(wide, "gelu").data[[0, 2]].float()).all()
 
 
+@pytest.mark.parametrize("bits", [0x7FC00001, 0x7F800001, 0x7FFFFFFF, -1])
+def test_every_nan_stays_one(steps, bits):
+    product = product_of("float32", 23, 3 * 32)
+    product.data.view(torch.int32)[4, 40] = bits  # a key of the first text
+    found = steps.attend(product, batch_of((20, 3)), 1)
+    assert torch.isnan(found[:20]).all()
+    assert torch.isfinite(found[20:]).all()
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_int8_of_what_is_not_finite_has_no_scale(steps, bad):
     x = torch.ones(3, 32)

@@ -84,7 +84,8 @@ inline vf vexp(vf x) {
   p = p * r + 1.66666657e-1f;
   p = p * r + 5.00000000e-1f;
   vf e = p * (r * r) + r + 1.0f;
-  return (vf)((vi)e + (exponent << 23));
+  vf result = (vf)((vi)e + (exponent << 23));
+  return x == x ? result : x;  // a NaN with bits at its end would have become a number
 }
 
 // erf(x / sqrt 2) = x * polynomial(x^2), coefficients fitted for the smallest largest error on [-c, c]
