@@ -20,13 +20,17 @@ from sentvec.progress import Advance, track
 from sentvec.runtime.heap import give_back
 from sentvec.runtime.plan import plan
 from sentvec.runtime.report import Truncation
+from sentvec.runtime.team import spread_over
 from sentvec.text.tokenizer import Text, Tokenizer, checked
 
 Array = NDArray[np.float32]
 T = TypeVar("T")
 
-BATCH_TOKENS = 4096
-"""Tokens of a batch: enough to keep a few cores busy, few enough to stay in their caches."""
+BATCH_TOKENS = 2048
+"""Most tokens of a batch on one core: enough for full speed, few enough to stay in its caches."""
+
+DEVICE_TOKENS = 16_384
+"""Most tokens of a batch on a GPU, which needs more to be busy. Not measured yet."""
 
 WINDOW = 8192
 """Texts that are tokenised and sorted by length together. One window is encoded while the next is tokenised, so
@@ -135,10 +139,16 @@ class Engine:
         for ids, found in zip(window.encoded, window.places, strict=True):
             report.look(ids, window.first + found[0], times=len(found))
         result = job.empty(len(window))
-        for chosen in plan([len(ids) for ids in window.encoded], BATCH_TOKENS):
+
+        def run(chosen: list[int]) -> tuple[PackedBatch, Array]:
             batch = pack([window.encoded[i] for i in chosen], self.device)
             with torch.inference_mode():  # around each batch, for it must not reach into the caller's code
-                values = job.forward(batch).cpu().numpy()
+                return batch, job.forward(batch).cpu().numpy()
+
+        cores = self.device.type == "cpu"
+        threads = torch.get_num_threads() if cores else 1
+        batches = plan([len(ids) for ids in window.encoded], BATCH_TOKENS if cores else DEVICE_TOKENS, threads)
+        for chosen, (batch, values) in spread_over(threads, batches, run):
             _check_finite(values, batch, [window.first + window.places[i][0] for i in chosen])
             pairs = [(at, row) for row, i in enumerate(chosen) for at in window.places[i]]
             job.place(result, Rows([at for at, _ in pairs], [row for _, row in pairs]), batch, values)
