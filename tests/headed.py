@@ -63,6 +63,12 @@ FAMILIES = {
         tiny_generic,
     ),
     "nomic_bert": Kin("NomicBert", _BERT, tiny_generic),
+    "xlm": Kin(
+        "XLM",
+        {"emb_dim": 32, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 64, "vocab_size": len(PIECES)}
+        | {"pad_index": 0, "unk_index": 1, "bos_index": 2, "eos_index": 3},
+        tiny_generic,
+    ),
     "xlnet": Kin(
         "XLNet", {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48, "vocab_size": len(PIECES), "pad_token_id": 0}
     ),

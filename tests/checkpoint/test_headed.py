@@ -22,7 +22,9 @@ pytestmark = pytest.mark.oracle
 
 TEXTS = [("the cat sat", "on mat"), "dogs", ("a", ""), ("dog cat dog cat dog cat", "the mat, the cat")]
 EVERY = [(family, task) for family in FAMILIES if family in ARCHITECTURES for task in ARCHITECTURES[family].tasks.rows]
-NO_TYPES = ("distilbert", "modernbert", "mpnet")
+# the reference's own rounding: its float32 is 1.01e-5 from its float64 here, where ours is 0.97e-5
+BOUNDS = {("xlnet", "masked-lm"): 2.5e-5}
+NO_TYPES = ("distilbert", "modernbert", "mpnet", "xlm")
 ONE_TYPE = ("roberta", "xlm-roberta", "camembert")
 
 
@@ -75,7 +77,8 @@ def test_logits_equal_transformers_and_the_way_back(tmp_path: Path, family: str,
     model = tiny(tmp_path / "theirs", family, suffix)
     headed = load_headed(tmp_path / "theirs")
     assert headed.task == task
-    assert worst(headed, model, family) < 1e-5
+    bound = BOUNDS.get((family, task), 1e-5)
+    assert worst(headed, model, family) < bound
 
     save_headed(tmp_path / "ours", headed)
     kind = type(model)
@@ -85,7 +88,7 @@ def test_logits_equal_transformers_and_the_way_back(tmp_path: Path, family: str,
     assert again.state_dict().keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in again.state_dict().items())
     assert json.loads((tmp_path / "ours" / "config.json").read_text())["architectures"] == [kind.__name__]
-    assert worst(load_headed(tmp_path / "ours"), model, family) < 1e-5
+    assert worst(load_headed(tmp_path / "ours"), model, family) < bound
 
 
 @pytest.mark.parametrize("problem", ["regression", "single_label_classification", "multi_label_classification", None])
@@ -121,8 +124,6 @@ def test_labels_and_problem_type_are_read_and_written(tmp_path: Path, problem: s
 def test_what_config_json_says_of_a_head_is_done(
     tmp_path: Path, family: str, suffix: str, settings: dict[str, Any]
 ) -> None:
-    if family not in ARCHITECTURES:
-        pytest.skip(f"{family} is not in the registry")
     model = tiny(tmp_path, family, suffix, **settings)
     headed = load_headed(tmp_path)
     assert worst(headed, model, family) < 1e-5

@@ -155,6 +155,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         prefixes=("transformer.",),
         heads=xlm.HEADS,
         buffers=xlm.BUFFERS,
+        tasks=head_table.XLM,
     ),
     "mpnet": Architecture(
         build=mpnet.MPNetEncoder,

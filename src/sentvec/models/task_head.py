@@ -107,7 +107,8 @@ class _Borrowed(nn.Module):
 def word_table(encoder: Encoder) -> Tensor:
     """Return an encoder's table of word embeddings, (vocab, width); the width need not be that of its states."""
     assert isinstance(encoder, nn.Module)
-    return encoder.get_parameter("embeddings.token_table.weight")
+    embeddings = encoder.get_submodule("embeddings")  # XLNet's are the table and nothing else
+    return embeddings.get_parameter("weight" if isinstance(embeddings, nn.Embedding) else "token_table.weight")
 
 
 def build_head(part: Part, encoder: Encoder, raw: Mapping[str, Any], *, labels: int, tied: bool) -> TaskHead:
