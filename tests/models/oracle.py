@@ -120,7 +120,7 @@ def reference_means(folder: Path, texts: Sequence[str | tuple[str, str]]) -> np.
     tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder))
     model = transformers.AutoModel.from_pretrained(str(folder)).eval()
     cut = tokenizer.model_max_length < 1 << 20  # transformers writes a very large number where there is no limit
-    asks_types = getattr(model.config, "type_vocab_size", 0) > 1
+    asks_types = getattr(model.config, "type_vocab_size", 0) > 1 or model.config.model_type == "xlnet"
     means = []
     with torch.no_grad():
         for text in texts:

@@ -68,6 +68,8 @@ def write_tokenizer(folder: Path, checkpoint: Checkpoint) -> None:
     special = special_tokens(checkpoint)
     # the generic class takes tokenizer.json as it stands; a model's own class would build another from the vocabulary
     config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if architecture(checkpoint.model_type).pads_left:
+        config["padding_side"] = "left"
     two_types = checkpoint.encoder.config.types > 1
     config["model_input_names"] = ["input_ids", *(["token_type_ids"] if two_types else []), "attention_mask"]
     write_json(folder / "tokenizer.json", content)

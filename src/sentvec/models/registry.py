@@ -15,7 +15,19 @@ from torch.overrides import TorchFunctionMode
 
 from sentvec.batch import PackedBatch
 from sentvec.errors import ConfigError, UnknownModelType
-from sentvec.models import albert, bert, distilbert, electra, ernie, head_table, modernbert, mpnet, nomic_bert, xlm
+from sentvec.models import (
+    albert,
+    bert,
+    distilbert,
+    electra,
+    ernie,
+    head_table,
+    modernbert,
+    mpnet,
+    nomic_bert,
+    xlm,
+    xlnet,
+)
 from sentvec.models.config import BERT_KEYS, EncoderConfig, Keys, read_config
 from sentvec.models.head_table import Family
 from sentvec.nn.pooler import Pooler
@@ -58,6 +70,8 @@ class Architecture:
         heads: beginnings of names that are no part of the encoder, and are left out on purpose.
         buffers: names of stored constants, left out as well.
         tasks: the heads that checkpoints of this family can have.
+        pads_left: whether other readers must pad texts on the left, for a head reads the last token. There is no
+            padding here; it is told to them when a model is saved.
     """
 
     build: Callable[..., Any]
@@ -70,6 +84,7 @@ class Architecture:
     heads: tuple[str, ...] = ()
     buffers: tuple[str, ...] = ()
     tasks: Family = field(default_factory=Family)
+    pads_left: bool = False
 
 
 def _read_roberta(raw: Mapping[str, Any]) -> EncoderConfig:
@@ -177,6 +192,17 @@ ARCHITECTURES: dict[str, Architecture] = {
         prefixes=("model.",),
         heads=modernbert.HEADS,
         tasks=head_table.MODERNBERT,
+    ),
+    "xlnet": Architecture(
+        build=xlnet.XLNetEncoder,
+        names=xlnet.NAMES,
+        saved_as="XLNetModel",
+        keys=xlnet.KEYS,
+        read=xlnet.read,
+        prefixes=("transformer.",),
+        heads=xlnet.HEADS,
+        tasks=head_table.XLNET,
+        pads_left=True,
     ),
     "nomic_bert": Architecture(
         build=nomic_bert.NomicBertEncoder,

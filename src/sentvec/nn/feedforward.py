@@ -14,18 +14,20 @@ class FeedForward(nn.Module):
         hidden: width of the hidden states.
         intermediate: width between the two maps.
         act: the activation's name, as config.json writes it.
+        dropout: dropped share of what the activation gives, in training; most architectures drop nothing there.
     """
 
-    def __init__(self, *, hidden: int, intermediate: int, act: str) -> None:
+    def __init__(self, *, hidden: int, intermediate: int, act: str, dropout: float = 0.0) -> None:
         super().__init__()
         self.up = nn.Linear(hidden, intermediate)
         self.down = nn.Linear(intermediate, hidden)
         self.act_name = act
         self.act = activation(act)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: Tensor) -> Tensor:
         """Map every token by itself."""
-        out: Tensor = self.down(self.act(self.up(states)))
+        out: Tensor = self.down(self.dropout(self.act(self.up(states))))
         return out
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sentvec.batch import PackedBatch
+from sentvec.nn.attention import SelfAttention
 from sentvec.nn.feedforward import FeedForward
 from sentvec.nn.layer import PostNormLayer
 from sentvec.nn.probe import Probe
@@ -33,6 +34,7 @@ def fusible(layers: Sequence[nn.Module]) -> bool:
     """Say whether `FusedStack` computes what these layers do."""
     return bool(layers) and all(
         type(layer) is PostNormLayer
+        and type(layer.attention) is SelfAttention
         and layer.attention.plain
         and type(layer.feed_forward) is FeedForward
         and layer.feed_forward.act_name in _ACTS
@@ -156,6 +158,7 @@ class _Ready:
     @classmethod
     def of(cls, layer: PostNormLayer, int8: bool) -> _Ready:
         make = _Quantised if int8 else _Packed
+        assert isinstance(layer.attention, SelfAttention), "see fusible"
         assert isinstance(layer.feed_forward, FeedForward), "see fusible"
         return cls(
             heads=layer.attention.heads,

@@ -116,7 +116,7 @@ def runs(
     out = torch.empty_like(q, memory_format=torch.contiguous_format)
     scores = None if relative is None else by_distance(relative, max(lengths))
     short = SHORT_FLOAT32 if q.dtype == torch.float32 else SHORT_HALF
-    for start, count, length in _equal_runs(lengths):
+    for start, count, length in equal_runs(lengths):
         span = slice(start, start + count * length)
         rectangle = (count, length, *q.shape[1:])
         rows = [x[span].view(rectangle).transpose(1, 2) for x in (q, k, v)]  # (seqs, heads, length, head_dim)
@@ -267,10 +267,10 @@ CUDA_KERNELS: dict[str, Kernel] = {"varlen": varlen}
 """Kernels for some GPUs and half precision."""
 
 
-def _equal_runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+def equal_runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
     """Yield (first token, number of texts, their length) for each run of equal lengths.
 
-    >>> list(_equal_runs([3, 3, 2, 3]))
+    >>> list(equal_runs([3, 3, 2, 3]))
     [(0, 2, 3), (6, 1, 2), (8, 1, 3)]
     """
     start = 0

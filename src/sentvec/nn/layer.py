@@ -8,6 +8,7 @@ from sentvec.batch import PackedBatch
 from sentvec.nn.attention import SelfAttention
 from sentvec.nn.feedforward import FeedForward, GatedFeedForward
 from sentvec.nn.probe import Probe
+from sentvec.nn.relative import RelativeAttention
 
 
 class PostNormLayer(nn.Module):
@@ -23,7 +24,7 @@ class PostNormLayer(nn.Module):
 
     def __init__(
         self,
-        attention: SelfAttention,
+        attention: SelfAttention | RelativeAttention,
         feed_forward: FeedForward | GatedFeedForward,
         *,
         hidden: int,
@@ -40,7 +41,7 @@ class PostNormLayer(nn.Module):
     def forward(
         self, states: Tensor, batch: PackedBatch, kernel: str, probe: Probe | None, relative: Tensor | None = None
     ) -> Tensor:
-        """Return the next hidden states, (tokens, hidden). For `relative` see `kernels.attention`."""
+        """Return the next hidden states, (tokens, hidden). What `relative` is, attention says."""
         states = self.attention_norm(states + self.dropout(self.attention(states, batch, kernel, probe, relative)))
         out: Tensor = self.feed_forward_norm(states + self.dropout(self.feed_forward(states)))
         return out
