@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from sentvec.checkpoint.fitted import Fitted
 from sentvec.models.heads import Projection
+from sentvec.ops.calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Recipe:
         default_prompt: name of the prompt used when none is asked for.
         similarity: name in `sentvec.ops.similarity.SIMILARITIES` that the model was trained for.
         dim: vectors are cut to this many features, or None for all.
+        fitted: which of the steps was fitted on texts, or None; vectors do not depend on it, only on the steps.
+        calibration: what a similarity means, or None where it was not fitted.
     """
 
     pooling: tuple[str, ...] = ("mean",)
@@ -43,6 +47,13 @@ class Recipe:
     default_prompt: str | None = None
     similarity: str = "cosine"
     dim: int | None = None
+    fitted: Fitted | None = None
+    calibration: Calibration | None = None
+
+    def width(self, hidden: int) -> int:
+        """Return how many features a vector has before it is cut to `dim`, for an encoder of this hidden size."""
+        widths = [step.linear.out_features for step in self.steps if isinstance(step, Projection)]
+        return widths[-1] if widths else hidden * len(self.pooling)
 
     @property
     def normalizes(self) -> bool:

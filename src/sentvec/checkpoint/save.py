@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from sentvec.checkpoint.files import write_bytes, write_json
+from sentvec.checkpoint.fitted import write_fitted
 from sentvec.checkpoint.load import Checkpoint
 from sentvec.checkpoint.names import expand, to_theirs
 from sentvec.checkpoint.recipe import Normalize, Recipe
@@ -118,6 +119,7 @@ def _write_recipe(folder: Path, recipe: Recipe, hidden: int) -> None:
             _write_dense(folder / f"{number}_Dense", step)
     rows = [{"idx": i, "name": str(i), "path": path, "type": kind} for i, (path, kind) in enumerate(modules)]
     write_json(folder / "modules.json", rows)
+    write_fitted(folder, recipe.fitted, recipe.calibration)
     extra = {"truncate_dim": recipe.dim} if recipe.dim is not None else {}
     write_json(
         folder / "config_sentence_transformers.json",

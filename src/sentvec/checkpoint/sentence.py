@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from sentvec.checkpoint.files import present, read_json, read_json_or_empty, read_json_value
+from sentvec.checkpoint.fitted import read_fitted
 from sentvec.checkpoint.recipe import Normalize, Recipe, Step
 from sentvec.checkpoint.weights import read_weights
 from sentvec.errors import ConfigError, InvalidInput, WeightsError
@@ -105,6 +106,7 @@ def read_recipe(root: Path, modules: list[Module], *, hidden: int, max_tokens: i
     path = root / "config_sentence_transformers.json"
     config = read_json_or_empty(path)
     prompts, default = _prompts(config, path)
+    fitted, calibration = read_fitted(root)
     width = next((step.linear.out_features for step in reversed(steps) if isinstance(step, Projection)), None)
     return Recipe(
         pooling=pooling,
@@ -116,6 +118,8 @@ def read_recipe(root: Path, modules: list[Module], *, hidden: int, max_tokens: i
         default_prompt=default,
         similarity=_similarity(config.get("similarity_fn_name"), path),
         dim=_dim(config.get("truncate_dim"), width or hidden * len(pooling), path),
+        fitted=fitted,
+        calibration=calibration,
     )
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterable, Sequence
-from functools import cached_property, partial
+from copy import copy
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +15,6 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from sentvec.batch import PackedBatch
 from sentvec.checkpoint.load import Checkpoint
 from sentvec.checkpoint.recipe import Recipe
 from sentvec.checkpoint.save import save_checkpoint
@@ -23,10 +24,12 @@ from sentvec.models.registry import Encoder
 from sentvec.ops.similarity import similarity
 from sentvec.runtime.checks import check, comparable, iterable, numbered, possible_dim
 from sentvec.runtime.device import device_of, precision_of
-from sentvec.runtime.engine import Array, Engine, Job, Rows
+from sentvec.runtime.engine import Array, Engine, Job
 from sentvec.runtime.fast import set_up
 from sentvec.runtime.fingerprint import fingerprint
-from sentvec.runtime.forward import Finish, token_states, vectors
+from sentvec.runtime.fitting import Pair, fit_calibration, fit_postprocessing, probability
+from sentvec.runtime.forward import Finish
+from sentvec.runtime.jobs import rows_of, token_job, vector_job
 from sentvec.runtime.origin import find, unrounded
 from sentvec.runtime.precision import faster
 from sentvec.runtime.prompts import DOCUMENT, QUERY, passage_room, prompt_of, with_stored
@@ -197,7 +200,7 @@ class Embedder:
         """
         options: dict[str, Any] = {"prompt": prompt, "prompt_name": prompt_name, "dim": dim, "normalize": normalize}
         stream = self.encode_stream(texts, **options, progress=progress, workers=workers)
-        found = [_rows(self._kept(dim) or self._full_dim, 0), *stream]
+        found = [rows_of(self._kept(dim) or self._full_dim, 0), *stream]
         return cast(Array, found[1][0]) if isinstance(texts, str) else np.concatenate(found)
 
     def encode_to(
@@ -303,18 +306,7 @@ class Embedder:
         Raises:
             InvalidInput, NonFiniteOutput: as for `encode`.
         """
-
-        def place(out: list[Array], rows: Rows, batch: PackedBatch, values: Array) -> None:
-            parts = np.split(values, np.cumsum(batch.lengths)[:-1])
-            for at, row in zip(rows.places, rows.of, strict=True):
-                out[at] = parts[row].copy()  # not a view, which would keep the whole batch alive
-
-        job = Job(
-            lambda batch: token_states(self.encoder, batch),
-            lambda n: [np.empty(0, np.float32)] * n,
-            place,
-            prefix=prompt_of(self.recipe, prompt, prompt_name),
-        )
+        job = token_job(self.encoder, prefix=prompt_of(self.recipe, prompt, prompt_name))
         windows = self._engine.run(iterable(texts), job, progress=progress)
         return [states for window in windows for states in window]
 
@@ -333,6 +325,20 @@ class Embedder:
         """
         left, right = comparable(a, b)
         return cast(Array, similarity(self.recipe.similarity)(left, right).numpy())
+
+    def probability(self, a: ArrayLike, b: ArrayLike) -> Array:
+        """Return, for a model made by `fit_calibration`, how probably texts are related; see `similarity`."""
+        return probability(self.recipe, self.similarity(a, b))
+
+    def fit_postprocessing(
+        self, kind: str, texts: Iterable[Text], *, dim: int | None = None, **options: Any
+    ) -> Embedder:
+        """Return an embedder whose vectors go through a map fitted on texts: see `sentvec.runtime.fitting`."""
+        return self._with(fit_postprocessing(self, kind, texts, dim=dim, **options))
+
+    def fit_calibration(self, pairs: Iterable[Pair], labels: Sequence[float], **options: Any) -> Embedder:
+        """Return an embedder that knows the `probability` of its similarities: see `sentvec.runtime.fitting`."""
+        return self._with(replace(self.recipe, calibration=fit_calibration(self, pairs, labels, **options)))
 
     def count_tokens(self, texts: str | Iterable[Text]) -> list[int]:
         """Return how many tokens each text has before anything is cut off, special tokens included."""
@@ -362,10 +368,7 @@ class Embedder:
 
     @property
     def _full_dim(self) -> int:
-        projections = [step for step in self.recipe.steps if isinstance(step, Projection)]
-        if projections:
-            return projections[-1].linear.out_features
-        return self.encoder.config.hidden * len(self.recipe.pooling)
+        return self.recipe.width(self.encoder.config.hidden)
 
     def _job(
         self,
@@ -377,8 +380,7 @@ class Embedder:
     ) -> Job[Array]:
         prefix = prompt_of(self.recipe, prompt, prompt_name)
         finish = Finish(prompt_tokens=self._engine.uncounted(prefix), dim=self._kept(dim), unit=normalize)
-        width = finish.dim or self._full_dim
-        return Job(partial(vectors, self.encoder, self.recipe, finish=finish), partial(_rows, width), _put, prefix)
+        return vector_job(self.encoder, self.recipe, finish, width=finish.dim or self._full_dim, prefix=prefix)
 
     def _kept(self, dim: int | None) -> int | None:
         """Return how many features to keep, or None for all."""
@@ -386,11 +388,11 @@ class Embedder:
             return self.dim if self.recipe.dim is not None else None
         return possible_dim(dim, self._full_dim)
 
-
-def _rows(width: int, count: int) -> Array:
-    return np.empty((count, width), np.float32)
-
-
-def _put(out: Array, rows: Rows, batch: PackedBatch, values: Array) -> None:
-    del batch
-    out[rows.places] = values[rows.of]
+    def _with(self, recipe: Recipe) -> Embedder:
+        """Return an embedder with another recipe, which shares all else; no folder holds it yet."""
+        other = copy(self)
+        other.__dict__.pop("fingerprint", None)
+        other.folder = None
+        other._checkpoint = replace(self._checkpoint, recipe=recipe)
+        other._engine = replace(self._engine, recipe=recipe)
+        return other

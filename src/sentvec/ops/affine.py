@@ -1,0 +1,182 @@
+"""Vectors in, an affine map out that makes them better to compare: whitening, PCA, all-but-the-top, standardisation.
+
+Each map is fitted on mean and covariance alone, and these are summed up as vectors stream past (`Moments`), so that
+memory does not grow with their number. All sums are float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sentvec.errors import InvalidInput
+
+LEAST_VARIANCE = 1e-9
+"""Directions with less than this share of the largest variance count as empty: scaled up to the others, they would
+hold little but the rounding of float32."""
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and spread of the vectors that were seen.
+
+    Attributes:
+        count: how many vectors.
+        mean: (dim,) float64.
+        scatter: (dim, dim) float64: the outer products of vector minus mean, summed.
+    """
+
+    count: int
+    mean: Tensor
+    scatter: Tensor
+
+    @property
+    def covariance(self) -> Tensor:
+        """(dim, dim) float64; divided by count - 1, as in `numpy.cov`."""
+        return self.scatter / max(self.count - 1, 1)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """The map ``x -> weight x + bias``.
+
+    Attributes:
+        weight: (out, dim) float64.
+        bias: (out,) float64.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+
+def moments(vectors: Tensor, before: Moments | None = None) -> Moments:
+    """Sum up vectors, and add what was summed up before (Chan, Golub and LeVeque 1979, pairwise update).
+
+    Args:
+        vectors: (n, dim)
+        before: of the vectors that came earlier.
+
+    >>> first = moments(torch.tensor([[0.0], [2.0]]))
+    >>> both = moments(torch.tensor([[4.0]]), first)
+    >>> both.count, both.mean.tolist(), both.covariance.tolist()
+    (3, [2.0], [[4.0]])
+    """
+    rows = vectors.double()
+    if before is None:
+        width = rows.shape[1]
+        before = Moments(0, rows.new_zeros(width), rows.new_zeros(width, width))
+    if len(rows) == 0:
+        return before
+    mean = rows.mean(dim=0)
+    off = rows - mean
+    count = before.count + len(rows)
+    shift = mean - before.mean
+    between = torch.outer(shift, shift) * (before.count * len(rows) / count)
+    return Moments(count, before.mean + shift * (len(rows) / count), before.scatter + off.T @ off + between)
+
+
+def whitening(seen: Moments, dim: int | None = None) -> Affine:
+    """Make features uncorrelated and of variance one, and keep the `dim` of most variance before (Su et al. 2021).
+
+    Args:
+        seen: moments of the vectors.
+        dim: features to keep, or None for all in whose direction the vectors vary.
+
+    Raises:
+        InvalidInput: the vectors do not vary in so many directions.
+    """
+    variances, directions = _directions(seen)
+    kept = _kept(variances, dim, seen)
+    return _centred(directions[:kept] / variances[:kept, None].sqrt(), seen)
+
+
+def pca(seen: Moments, dim: int | None = None) -> Affine:
+    """Turn vectors, less their mean, so that the first features vary most, and keep `dim` of them (Pearson 1901).
+
+    Arguments and errors as for `whitening`.
+    """
+    variances, directions = _directions(seen)
+    return _centred(directions[: _kept(variances, dim, seen)], seen)
+
+
+def all_but_the_top(seen: Moments, dim: int | None = None) -> Affine:
+    """Take away the mean and the few directions that all vectors share (Mu and Viswanath 2018).
+
+    As many directions as the paper takes: one for each hundred features, and one at least.
+
+    Raises:
+        InvalidInput: `dim` is given; all features are kept.
+    """
+    _no_dim(dim, "all_but_the_top")
+    _, directions = _directions(seen)
+    width = len(seen.mean)
+    top = directions[: max(1, width // 100)]
+    return _centred(torch.eye(width, dtype=torch.float64) - top.T @ top, seen)
+
+
+def standardisation(seen: Moments, dim: int | None = None) -> Affine:
+    """Give each feature mean zero and variance one; one that never varies becomes zero.
+
+    Raises:
+        InvalidInput: `dim` is given; all features are kept.
+    """
+    _no_dim(dim, "standardisation")
+    variances = seen.covariance.diagonal()
+    varies = variances > LEAST_VARIANCE * variances.max()
+    return _centred(torch.where(varies, variances, torch.inf).rsqrt().diag(), seen)
+
+
+POSTPROCESSINGS: dict[str, Callable[[Moments, int | None], Affine]] = {
+    "whitening": whitening,
+    "pca": pca,
+    "all_but_the_top": all_but_the_top,
+    "standardisation": standardisation,
+}
+
+
+def postprocessing(kind: str) -> Callable[[Moments, int | None], Affine]:
+    """Return the function that fits this kind of map.
+
+    Raises:
+        InvalidInput: the kind is not known.
+    """
+    if kind not in POSTPROCESSINGS:
+        raise InvalidInput(f"post-processing {kind!r} is not known. Known: {', '.join(POSTPROCESSINGS)}.")
+    return POSTPROCESSINGS[kind]
+
+
+def _directions(seen: Moments) -> tuple[Tensor, Tensor]:
+    """Return variances (dim,), largest first, and the directions that have them, (dim, dim), one a row."""
+    variances, columns = torch.linalg.eigh(seen.covariance)
+    rows = columns.T.flip(0)
+    # a direction is as good as its opposite; one of the two is chosen, so that the same texts give the same map
+    largest = rows.gather(1, rows.abs().argmax(dim=1, keepdim=True))
+    return variances.flip(0).clamp(min=0), rows * largest.sign()
+
+
+def _kept(variances: Tensor, dim: int | None, seen: Moments) -> int:
+    width, filled = len(variances), int((variances > LEAST_VARIANCE * variances[0]).sum())
+    if dim is not None and not 1 <= dim <= width:
+        raise InvalidInput(f"dim is {dim}, which should be a whole number from 1 to {width}.")
+    # where texts are plenty and a direction is empty all the same, it is the model's doing, and nothing is lost with
+    # it: what comes out of a LayerNorm and is averaged lies in a plane
+    if dim is None and filled < min(width, seen.count - 1):
+        return filled
+    if (wanted := dim or width) > filled:
+        raise InvalidInput(
+            f"the vectors of {seen.count} texts vary in {filled} directions, which is too few for {wanted} features. "
+            f"Give more texts that differ, or dim={filled or 1} or less."
+        )
+    return wanted
+
+
+def _no_dim(dim: int | None, kind: str) -> None:
+    if dim is not None:
+        raise InvalidInput(f"dim is {dim}, but {kind} keeps all features. Leave dim away, or take whitening or pca.")
+
+
+def _centred(weight: Tensor, seen: Moments) -> Affine:
+    return Affine(weight, -(weight @ seen.mean))
