@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import time
 from pathlib import Path
 
 import torch
@@ -21,14 +20,9 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def table(model: Embedder, path: Path) -> list[str]:
-    """The study of one file as lines of Markdown, the best score in bold, and how long it took."""
+    """Return the study of one file as lines of Markdown, the best score in bold."""
     pairs, scores = read_pairs(path)
-    begun = time.perf_counter()
     found = layer_study(model, pairs, scores)
-    seconds = time.perf_counter() - begun
-    begun = time.perf_counter()
-    model.encode([text for pair in pairs for text in pair])
-    once = time.perf_counter() - begun
     best = found.best()
     lines = [f"## {path.name}, {found.pairs:,} pairs", "", f"| layer | {' | '.join(found.poolings)} |"]
     lines.append("|---" * (1 + len(found.poolings)) + "|")
@@ -41,8 +35,7 @@ def table(model: Embedder, path: Path) -> list[str]:
     return [
         *lines,
         "",
-        f"The model itself: {found.whole:.2f}. "
-        f"The study took {seconds:.0f} s, a plain `encode` of the same texts {once:.0f} s.",
+        f"The model itself: {found.whole:.2f}.",
         "",
     ]
 

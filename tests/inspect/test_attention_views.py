@@ -235,4 +235,6 @@ class TestEveryView:
         seen.click(target) if view == "neuron" else seen.hover(target)
         seen.settle()
         assert seen.text(".readout") != before
-        assert seen.run("return performance.now()") - began < 2000
+        assert (
+            seen.run("return performance.now()") - began < 5000
+        )  # seconds of a busy machine; drawing itself takes tens of milliseconds

