@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from sentvec import __version__
-from sentvec.cli import encode, fit, index, info, inspect, run, search, similarity
+from sentvec.cli import cluster, dedupe, encode, fit, index, info, inspect, mine_paraphrases, run, search, similarity
 from sentvec.cli.common import shown
 from sentvec.errors import SentvecError
 
@@ -34,6 +34,9 @@ app.command("search")(search.search)
 app.command("info")(info.info)
 app.command("run")(run.run)
 app.command("fit")(fit.fit)
+app.command("dedupe")(dedupe.dedupe)
+app.command("mine-paraphrases")(mine_paraphrases.mine_paraphrases)
+app.command("cluster")(cluster.cluster)
 app.add_typer(inspect.app, name="inspect", help="Look inside a model: attention, similarity, layers, a map of texts.")
 
 
