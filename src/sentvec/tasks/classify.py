@@ -119,6 +119,7 @@ class ZeroShotClassification:
         if not isinstance(hypothesis_template, str) or "{" not in hypothesis_template:
             raise InvalidInput(f"hypothesis_template is {hypothesis_template!r}, which has no {{}} for the label.")
         sentences = [hypothesis_template.format(label) for label in labels]
+        _refuse_long(self.model, [(text, sentences) for text in sequences])
         logits = self.model.text_logits([(text, sentence) for text in sequences for sentence in sentences])
         cube = logits.reshape(len(sequences), len(labels), -1)
         if multi_label or len(labels) == 1:
@@ -191,6 +192,7 @@ class MultipleChoice:
         """
         given, alone = listed(questions)
         asked = [_question(question, place) for place, question in enumerate(given)]
+        _refuse_long(self.model, asked)
         logits = self.model.text_logits([(prompt, choice) for prompt, choices in asked for choice in choices])[:, 0]
         found = []
         for _, choices in asked:
@@ -198,6 +200,13 @@ class MultipleChoice:
             order = np.argsort(-scores, kind="stable")
             found.append([{"label": choices[i], "index": int(i), "score": float(scores[i])} for i in order])
         return found[0] if alone else found
+
+
+def _refuse_long(model: HeadedModel, asked: Sequence[tuple[str, list[str]]]) -> None:
+    """Refuse by its own number a text that is too long beside its longest partner, before there are many pairs."""
+    if model.engine.whole:
+        sizes = {one: len(model.cut([one])[0]) for one in {one for _, others in asked for one in others}}
+        model.engine.tokenize([(text, max(others, key=sizes.__getitem__)) for text, others in asked])
 
 
 def _labelled(labels: Sequence[str], scores: Array) -> list[Result]:
