@@ -31,7 +31,8 @@ def spearman(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         (...), from -1 to 1; NaN where all numbers of a row are equal.
 
-    >>> spearman(torch.tensor([[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]), torch.tensor([10.0, 20.0, 40.0])).round(decimals=6).tolist()
+    >>> up, down = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([3.0, 2.0, 1.0])
+    >>> spearman(torch.stack([up, down]), torch.tensor([10.0, 20.0, 40.0])).round(decimals=6).tolist()
     [1.0, -1.0]
     """
     left, right = (row - row.mean(dim=-1, keepdim=True) for row in (ranks(a), ranks(b)))
