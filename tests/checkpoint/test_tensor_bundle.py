@@ -90,6 +90,24 @@ def test_a_published_folder_gives_the_same_vectors_as_its_twin(tmp_path, options
     assert "left out on purpose: cls.predictions.bias, cls.predictions.transform.dense.weight" in caplog.text
 
 
+@pytest.mark.data
+def test_with_a_vocabulary_that_was_published(tmp_path, shared_data):
+    vocabulary = shared_data / "tokenizers" / "bert-base-chinese" / "vocab.txt"
+    models = []
+    for name in ("twin", "google"):
+        folder = tmp_path / name
+        config = bert_config(vocab_size=21128)
+        if name == "twin":
+            tiny_bert(folder, vocab_size=21128)
+        else:
+            write_bundle(folder, googles(config))
+            (folder / "bert_config.json").write_text(json.dumps(config))
+        (folder / "vocab.txt").write_bytes(vocabulary.read_bytes())
+        models.append(Embedder.from_pretrained(folder, device="cpu", precision="float32"))
+    texts = ["今天天气很好，我们去公园散步。", "BERT 读中文和 English", ""]
+    assert (models[0].encode(texts) == models[1].encode(texts)).all()
+
+
 def test_a_variable_that_is_missing_is_named(tmp_path):
     folder = as_google_published(tmp_path, change=lambda rows: rows.pop(b"bert/encoder/layer_1/output/dense/kernel"))
     with pytest.raises(WeightsError, match=r"Missing \(1\): encoder\.layer\.1\.output\.dense\.weight"):
