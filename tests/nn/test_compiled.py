@@ -91,6 +91,45 @@ def test_a_broken_library_in_the_cache_is_made_again(fresh):
     assert library.read_bytes()[:4] == b"\x7fELF"
 
 
+@needs_compiler
+def test_a_library_that_was_cut_off_or_changed_is_made_again(fresh):
+    assert room.compiled() is not None
+    (library,) = fresh.iterdir()
+    whole = library.read_bytes()
+    script = "from sentvec.nn.compiled import compiled; assert compiled() is not None"
+    for damaged in (whole[:8192], whole[:20_000] + bytes(4096) + whole[24_096:]):  # the first one ended the process
+        library.unlink()  # this process goes on with what it has loaded
+        library.write_bytes(damaged)
+        subprocess.run([sys.executable, "-c", script], check=True)
+        assert room._sealed(library)
+
+
+@needs_compiler
+def test_nothing_is_kept_that_was_not_checked(fresh, monkeypatch):
+    def killed(steps):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(room, "_check", killed)
+    with pytest.raises(KeyboardInterrupt):
+        room.compiled()
+    assert list(fresh.iterdir()) == []
+
+
+def test_nobodys_home_is_no_failure(fresh, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "sentvec")
+    monkeypatch.setenv("XDG_CACHE_HOME", "~nobody-of-that-name/cache")
+    assert room.compiled() is None
+    assert "steps are not compiled" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="steps are compiled on Linux only")
+def test_torchs_own_threads_are_used_where_others_are_loaded_too():
+    pytest.importorskip("faiss")
+    script = "import torch, faiss; from sentvec.nn import compiled; print(compiled._thread_library())"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert "faiss" not in done.stdout
+
+
 def test_a_cache_that_others_may_write_to_is_not_used(fresh, caplog):
     caplog.set_level(logging.INFO, "sentvec")
     fresh.mkdir()

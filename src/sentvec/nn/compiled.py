@@ -38,7 +38,8 @@ SWITCH = "SENTVEC_COMPILE"
 _KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int32: 2}
 _ACTS = {"gelu": 0, "gelu_tanh": 1, "relu": 2}
 
-_FAILURES = (OSError, AttributeError, subprocess.SubprocessError)
+# RuntimeError: nobody's home folder; ValueError: a path that is no text
+_FAILURES = (OSError, AttributeError, RuntimeError, ValueError, subprocess.SubprocessError)
 
 _pointer, _count, _int, _float = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_float
 _PRODUCT = [_int, _pointer, _pointer, _pointer, _pointer]
@@ -142,20 +143,18 @@ def _ready() -> CompiledSteps:
         raise _NotPossible(f"{failed.read_text(encoding='utf-8')} (delete {failed} to try again)")
     if path.exists():
         with contextlib.suppress(OSError, AttributeError):
-            return CompiledSteps(_load(path))
-        path.unlink()  # cut off, or not a library
+            if _sealed(path):
+                return CompiledSteps(_load(path))
+        path.unlink(missing_ok=True)  # cut off, or not a library
     try:
-        _build(compiler, threads, path)
-        steps = CompiledSteps(_load(path))
-        _check(steps)
+        return _build(compiler, threads, path)
     except (*_FAILURES, _NotPossible) as error:
-        path.unlink(missing_ok=True)
-        failed.write_text(str(error), encoding="utf-8")
+        failed.write_text(str(error), encoding="utf-8", errors="replace")
         raise
-    return steps
 
 
-def _build(compiler: str, threads: str, path: Path) -> None:
+def _build(compiler: str, threads: str, path: Path) -> CompiledSteps:
+    """Compile a library, and give it its name once it was seen to compute what it should."""
     _log.info("compiling sentvec's steps for this processor with %s, once", compiler)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=path.parent) as work:
@@ -163,8 +162,29 @@ def _build(compiler: str, threads: str, path: Path) -> None:
         # linked in a second step, to the thread pool that torch has: a second pool would fight it for the cores
         _run([compiler, *FLAGS, "-c", str(SOURCE / "steps.cpp"), "-o", f"{made}.o"])
         _run([compiler, "-shared", f"{made}.o", "-o", f"{made}.so", threads])
-        Path(f"{made}.so").replace(path)
+        library = Path(f"{made}.so")
+        _seal(library)
+        steps = CompiledSteps(_load(library))
+        _check(steps)
+        library.replace(path)
     _log.info("compiled in %.1f s", time.perf_counter() - began)
+    return steps
+
+
+def _seal(library: Path) -> None:
+    """Write the file's digest behind its end, which loaders do not read, and see that it is on the disk."""
+    digest = hashlib.sha256(library.read_bytes()).digest()
+    with library.open("ab") as file:
+        file.write(digest)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sealed(library: Path) -> bool:
+    """Say whether a file is as it was sealed: to load one that was cut off would end the process."""
+    content = library.read_bytes()
+    size = hashlib.sha256().digest_size
+    return hashlib.sha256(content[:-size]).digest() == content[-size:]
 
 
 def _check(steps: Steps) -> None:
@@ -184,7 +204,7 @@ def _check(steps: Steps) -> None:
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120, check=False)  # noqa: S603
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()[-1:]
         raise _NotPossible(f"{command[0]} failed ({lines[0] if lines else 'without a word'})")
@@ -203,11 +223,14 @@ def _thread_library() -> str:
     """Return the path of the OpenMP library that torch has loaded."""
     if sys.platform != "linux":
         raise _NotPossible(f"not tried on {sys.platform}")
-    for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines():
-        path = line.split(maxsplit=5)[-1]
-        if Path(path).name.startswith(("libgomp", "libiomp", "libomp")):
-            return path
-    raise _NotPossible("torch has loaded no OpenMP library")
+    lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    paths = [line.split(maxsplit=5)[-1] for line in lines]
+    found = [path for path in paths if Path(path).name.startswith(("libgomp", "libiomp", "libomp"))]
+    if not found:
+        raise _NotPossible("torch has loaded no OpenMP library")
+    # faiss and scikit-learn bring one of their own, which does not heed `torch.set_num_threads`
+    home = str(Path(torch.__file__).parent)  # and beside it, where wheels for some systems keep their libraries
+    return next((path for path in found if path.startswith((f"{home}/", f"{home}.libs/"))), found[0])
 
 
 def _cache_folder() -> Path:
