@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
+from torch.nn import functional
 
 from sentvec.errors import InvalidInput
+from sentvec.ops import affine
 from sentvec.ops.affine import (
     POSTPROCESSINGS,
     all_but_the_top,
     moments,
     pca,
     postprocessing,
+    rotation,
     standardisation,
     whitening,
 )
@@ -119,7 +122,33 @@ def test_an_impossible_dim_is_refused(dim, vectors):
         whitening(moments(vectors), dim)
 
 
-@pytest.mark.parametrize("kind", ["all_but_the_top", "standardisation"])
+def test_a_rotation_keeps_cosines_and_makes_signs_say_more():
+    skewed = functional.normalize(torch.randn(800, 16) * torch.logspace(0, -1.5, 16))
+    fitted = rotation(moments(skewed[:600]))
+    np.testing.assert_allclose(fitted.weight @ fitted.weight.T, np.eye(16), atol=1e-9)
+    assert not fitted.bias.any()
+    new = skewed[600:].double()
+    turned = new @ fitted.weight.T
+
+    def kept(rows):  # the cosine of a vector and its signs
+        return float((rows.abs().sum(1) / 4).mean())
+
+    by_chance = torch.linalg.qr(torch.randn(16, 16, dtype=torch.float64))[0]
+    assert kept(turned) > kept(new @ by_chance) + 0.01
+    assert kept(turned) > kept(new) + 0.1
+    assert torch.equal(rotation(moments(skewed[:600])).weight, fitted.weight)
+
+
+def test_the_sample_is_spread_over_the_stream_and_bounded(monkeypatch):
+    monkeypatch.setattr(affine, "SAMPLE", 10)
+    rows, seen = torch.arange(53.0)[:, None], None
+    for part in rows.split([1, 7, 13, 0, 32]):
+        seen = moments(part, seen)
+        assert len(seen.sample) <= 10
+    assert seen.sample.flatten().tolist() == [0, 8, 16, 24, 32, 40, 48]
+
+
+@pytest.mark.parametrize("kind", ["all_but_the_top", "standardisation", "rotation"])
 def test_dim_is_refused_where_all_features_stay(kind, vectors):
     with pytest.raises(InvalidInput, match=f"dim is 3, but {kind} keeps all features"):
         postprocessing(kind)(moments(vectors), 3)
@@ -128,4 +157,4 @@ def test_dim_is_refused_where_all_features_stay(kind, vectors):
 def test_an_unknown_kind_is_refused():
     with pytest.raises(InvalidInput, match="post-processing 'whiten' is not known. Known: whitening, pca"):
         postprocessing("whiten")
-    assert set(POSTPROCESSINGS) == {"whitening", "pca", "all_but_the_top", "standardisation"}
+    assert set(POSTPROCESSINGS) == {"whitening", "pca", "all_but_the_top", "standardisation", "rotation"}

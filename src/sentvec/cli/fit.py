@@ -17,7 +17,7 @@ CALIBRATION = "calibration"
 
 def fit(
     kind: Annotated[
-        str, typer.Argument(help="whitening, pca, all-but-the-top, standardisation; or calibration, of scores.")
+        str, typer.Argument(help="whitening, pca, all-but-the-top, standardisation, rotation; calibration.")
     ],
     model: Annotated[str, typer.Argument(help="A folder, or a repository on the Hugging Face Hub.")],
     source: Annotated[

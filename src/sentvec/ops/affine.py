@@ -1,7 +1,7 @@
 """Vectors in, an affine map out that makes them better to compare: whitening, PCA, all-but-the-top, standardisation.
 
-Each map is fitted on mean and covariance alone, and these are summed up as vectors stream past (`Moments`), so that
-memory does not grow with their number. All sums are float64.
+Maps are fitted on mean and covariance, and a rotation on a sample. Both are gathered as vectors stream past
+(`Moments`), so that memory does not grow with their number. All sums are float64.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ LEAST_VARIANCE = 1e-9
 """Directions with less than this share of the largest variance count as empty: scaled up to the others, they would
 hold little but the rounding of float32."""
 
+SAMPLE = 8192
+"""Most vectors that are held."""
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -27,11 +30,15 @@ class Moments:
         count: how many vectors.
         mean: (dim,) float64.
         scatter: (dim, dim) float64: the outer products of vector minus mean, summed.
+        sample: (rows, dim) float32: every `stride`-th vector, `SAMPLE` at most.
+        stride: 1 at first, and doubled whenever the sample is full.
     """
 
     count: int
     mean: Tensor
     scatter: Tensor
+    sample: Tensor
+    stride: int = 1
 
     @property
     def covariance(self) -> Tensor:
@@ -67,7 +74,7 @@ def moments(vectors: Tensor, before: Moments | None = None) -> Moments:
     rows = vectors.double()
     if before is None:
         width = rows.shape[1]
-        before = Moments(0, rows.new_zeros(width), rows.new_zeros(width, width))
+        before = Moments(0, rows.new_zeros(width), rows.new_zeros(width, width), vectors.new_zeros(0, width).float())
     if len(rows) == 0:
         return before
     mean = rows.mean(dim=0)
@@ -75,7 +82,11 @@ def moments(vectors: Tensor, before: Moments | None = None) -> Moments:
     count = before.count + len(rows)
     shift = mean - before.mean
     between = torch.outer(shift, shift) * (before.count * len(rows) / count)
-    return Moments(count, before.mean + shift * (len(rows) / count), before.scatter + off.T @ off + between)
+    sample, stride = torch.cat([before.sample, vectors[-before.count % before.stride :: before.stride]]), before.stride
+    while len(sample) > SAMPLE:
+        sample, stride = sample[::2].clone(), stride * 2
+    mean, scatter = before.mean + shift * (len(rows) / count), before.scatter + off.T @ off + between
+    return Moments(count, mean, scatter, sample, stride)
 
 
 def whitening(seen: Moments, dim: int | None = None) -> Affine:
@@ -129,11 +140,37 @@ def standardisation(seen: Moments, dim: int | None = None) -> Affine:
     return _centred(torch.where(varies, variances, torch.inf).rsqrt().diag(), seen)
 
 
+def rotation(seen: Moments, dim: int | None = None, rounds: int = 50) -> Affine:
+    """Turn vectors so that the signs of their features hold as much of them as they can; cosines stay as they are.
+
+    Iterative quantisation (Gong and Lazebnik 2011) from a random rotation on, with all features kept and the mean
+    left where it is. Features are of one size then, so that one scale rounds them all to int8, too.
+
+    Args:
+        seen: of the vectors; the sample is what counts.
+        dim: None; all features are kept.
+        rounds: how often signs are taken, and the rotation that comes nearest to them is looked for.
+
+    Raises:
+        InvalidInput: `dim` is given.
+    """
+    _no_dim(dim, "rotation")
+    rows, width = seen.sample, len(seen.mean)
+    start = torch.randn(width, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    turned, _ = torch.linalg.qr(start)
+    for _ in range(rounds):
+        signs = torch.where(rows @ turned.float() > 0, 1.0, -1.0)
+        left, _, right = torch.linalg.svd((rows.T @ signs).double())
+        turned = left @ right
+    return Affine(turned.T, torch.zeros(width, dtype=torch.float64))
+
+
 POSTPROCESSINGS: dict[str, Callable[[Moments, int | None], Affine]] = {
     "whitening": whitening,
     "pca": pca,
     "all_but_the_top": all_but_the_top,
     "standardisation": standardisation,
+    "rotation": rotation,
 }
 
 
