@@ -82,6 +82,18 @@ def test_answers_follow_the_rule(tmp_path: Path, family: str, options: dict[str,
         assert all(context[one["start"] : one["end"]] == one["answer"] for one in listed)
 
 
+def test_all_spans_of_all_windows_follow_the_rule(tmp_path: Path) -> None:
+    """Also those that several windows hold, and "no answer" over several windows."""
+    model = tiny(tmp_path, "bert", HEAD)
+    given = {"doc_stride": 30, "top_k": 10**6, "handle_impossible_answer": True, "max_answer_len": 4}
+    found = pipeline("question-answering", tmp_path, device="cpu")([ASKED[1]], **given)[0]
+    expected = by_hand(tmp_path, model, *ASKED[1], **given)
+    scores = {(one["start"], one["end"]): one["score"] for one in found}
+    assert len(scores) == len(found) == len(expected)
+    assert scores == pytest.approx({(one["start"], one["end"]): one["score"] for one in expected}, rel=1e-3, abs=1e-9)
+    assert scores[0, 0] > 0  # no answer
+
+
 def test_both_ways_to_ask(tmp_path: Path) -> None:
     tiny(tmp_path, "bert", HEAD)
     ours = pipeline("question-answering", tmp_path, device="cpu")
