@@ -7,10 +7,12 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -211,6 +213,71 @@ def test_workers_that_cannot_be(tiny, two, tmp_path):
     closed.close()
     with pytest.raises(InvalidInput, match="these workers are closed"):
         tiny.encode(["a cat"], workers=closed)
+
+
+class Named(str):
+    """Texts as some libraries give them: a str of a class that no other process can find."""
+
+    __slots__ = ()
+    __module__ = "only_here"
+
+
+def test_texts_and_prompts_of_classes_of_ones_own(tiny, two):
+    rows = [Named(text) for text in texts(40)]
+    expected = tiny.encode(list(texts(40)), prompt="query: ")
+    np.testing.assert_allclose(tiny.encode(rows, workers=two, prompt=Named("query: ")), expected, atol=1e-6)
+    pairs = [(text, text) for text in rows]
+    np.testing.assert_allclose(tiny.encode(pairs, workers=two), tiny.encode(pairs), atol=1e-6)
+
+
+def test_a_task_that_cannot_be_sent_or_read_is_an_error(tiny, two, monkeypatch):
+    with pytest.raises(Exception, match="pickle"):
+        two.submit(Task(0, ["a cat"], NONE | {"dim": lambda: 8})).result(60)
+    monkeypatch.setitem(sys.modules, "only_here", SimpleNamespace(Named=Named))
+    with pytest.raises(WorkerDied, match="ended with code 1"):
+        two.submit(Task(0, ["a cat"], NONE | {"prompt": Named("a ")})).result(120)
+    np.testing.assert_allclose(tiny.encode(["a cat"], workers=two), tiny.encode(["a cat"]), atol=1e-6)
+
+
+def test_no_process_can_be_started(tiny, monkeypatch):
+    with Workers(tiny, 2) as workers:
+        monkeypatch.setattr(sys, "executable", "/no/such/python")
+        answers = [workers.submit(Task(i, ["a cat"], NONE)) for i in range(4)]
+        for answer in answers:
+            with pytest.raises(FileNotFoundError):
+                answer.result(60)
+        monkeypatch.undo()
+        assert workers.submit(Task(0, ["a cat"], NONE)).result(60).vectors.shape == (1, 32)
+
+
+def test_threads_share_workers(tiny):
+    rows, found = list(texts(64)), []
+    with Workers(tiny, 2) as workers:
+        threads = [threading.Thread(target=lambda: found.append(tiny.encode(rows, workers=workers))) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert len(workers.pids) <= 2
+    assert len(found) == 8
+    for vectors in found:
+        np.testing.assert_allclose(vectors, tiny.encode(rows), atol=1e-6)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_workers_stay_with_the_process_that_made_them(tiny, two):
+    before = tiny.encode(["a cat"], workers=two), two.pids
+    child = os.fork()
+    if child == 0:
+        try:
+            two.submit(Task(0, ["a cat"], NONE))
+        except InvalidInput as error:
+            two.close()
+            os._exit("forked from" in str(error))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    np.testing.assert_allclose(tiny.encode(["a cat"], workers=two), before[0], atol=1e-6)
+    assert two.pids == before[1]
 
 
 def test_files_are_those_of_one_process(tiny, two, tmp_path):

@@ -143,8 +143,9 @@ class Nest:
             self._bury()
 
     def _bury(self) -> None:
-        if self._popen is not None and self._line is not None:
+        if self._line is not None:
             self._line.close()
+        if self._popen is not None:
             self._popen.kill()
             self._popen.wait()
         self._popen = self._line = None
@@ -156,9 +157,13 @@ class Nest:
             return
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._loading = True
-        with theirs:
-            # one thread until it forks: threads do not come along, and what waits for them would wait for ever
-            self._popen = _program("nest", 1, stdin=theirs, stdout=subprocess.DEVNULL)
+        try:
+            with theirs:
+                # one thread until it forks: threads do not come along, and what waits for them would wait for ever
+                self._popen = _program("nest", 1, stdin=theirs, stdout=subprocess.DEVNULL)
+        except OSError:
+            self._bury()
+            raise
         if self._stopped:
             self._popen.kill()
         error = self._ask(blueprint)

@@ -152,6 +152,8 @@ def spread(
     """
     total = len(texts) if isinstance(texts, Sequence) else None
     report = Truncation(limit)
+    # a prompt may be of a class of the caller's own, which workers do not know
+    options = {name: str.__str__(value) if isinstance(value, str) else value for name, value in options.items()}
     with pool as workers, track("Encoding", total, progress) as advance:
         for answer in in_order(_tasks(iter(texts), options), workers.submit, workers.depth):
             report.add(answer.report)

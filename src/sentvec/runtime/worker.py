@@ -154,6 +154,9 @@ def _read(source: BinaryIO, worker: Worker, ready: SimpleQueue[tuple[Task, Windo
             task = pickle.load(source)  # noqa: S301 - from our own parent
         except (EOFError, OSError, pickle.UnpicklingError):
             os._exit(0)  # our parent has ended, and nobody waits for what is being encoded
+        except Exception:
+            traceback.print_exc()
+            os._exit(1)  # what cannot be read would be waited for, for ever
         try:
             ready.put((task, worker.tokenise(task)))
         except Exception as error:

@@ -8,6 +8,7 @@ is given to the next one, a task at a time, so that a task that kills processes 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import tempfile
 import threading
@@ -65,6 +66,8 @@ class Workers:
         self._nest = Nest() if sys.platform == "linux" else None  # elsewhere, libraries do not survive a fork
         self._saved: tempfile.TemporaryDirectory[str] | None = None
         self._closed = False
+        self._home = os.getpid()
+        self._guard = threading.Lock()
 
     @property
     def depth(self) -> int:
@@ -92,15 +95,21 @@ class Workers:
 
         Returns:
             Where its answer will be, or its error; `WorkerDied` if it killed several processes.
+
+        Raises:
+            InvalidInput: these workers are closed, or belong to the process that this one was forked from.
         """
-        if self._closed:
-            raise InvalidInput("these workers are closed; make new ones with Workers(model, ...).")
-        order = _Order(task)
-        self._orders.put(order)
-        if len(self._keepers) < len(self._devices):
-            keeper = _Keeper(self._orders, *self._way(self._devices[len(self._keepers)]))
-            self._keepers.append(keeper)
-            keeper.thread.start()
+        if os.getpid() != self._home:  # the threads that feed them did not come along
+            raise InvalidInput("these workers belong to the process that this one was forked from; make new ones here.")
+        with self._guard:
+            if self._closed:
+                raise InvalidInput("these workers are closed; make new ones with Workers(model, ...).")
+            if len(self._keepers) < len(self._devices):
+                keeper = _Keeper(self._orders, *self._way(self._devices[len(self._keepers)]))
+                keeper.thread.start()
+                self._keepers.append(keeper)
+            order = _Order(task)
+            self._orders.put(order)
         return order.answer
 
     def _way(self, device: str) -> tuple[Callable[[], Process], int]:
@@ -117,7 +126,10 @@ class Workers:
 
     def close(self) -> None:
         """End the processes; what is not yet encoded is cancelled."""
-        self._closed = True
+        if os.getpid() != self._home:
+            return
+        with self._guard:
+            self._closed = True
         for keeper in self._keepers:
             keeper.stop()
             self._orders.put(None)
@@ -186,10 +198,11 @@ class _Keeper:
             except Died:
                 if not self._stopped:
                     self._replace()
-            except Refused as refused:
+            except Exception as error:  # refused; or no more pipes, say: whoever waits must hear of it
                 self._bury()
+                reason = error.args[0] if isinstance(error, Refused) else error
                 while self._held:
-                    self._held.popleft().answer.set_exception(refused.args[0])
+                    self._held.popleft().answer.set_exception(reason)
         for order in (*self._held, *self._again):
             order.answer.cancel()
         self._bury()

@@ -240,9 +240,9 @@ def checked(texts: Sequence[object], first: int = 0) -> list[Text]:
 
 def _strings(text: object, place: int) -> tuple[str, ...]:
     if isinstance(text, str):
-        return (text,)
+        return (str.__str__(text),)  # of a class of the caller's own, too, which other processes do not know
     if isinstance(text, tuple | list) and len(text) == 2 and all(isinstance(part, str) for part in text):
-        return tuple(text)
+        return str.__str__(text[0]), str.__str__(text[1])
     shown = repr(text)
     raise InvalidInput(
         f"text {place} is {type(text).__name__} ({shown[:60]}{'…' * (len(shown) > 60)}), but a text must be a "
