@@ -84,6 +84,12 @@ def test_equal_scores_come_in_the_order_of_places():
     assert index.search(np.ones((1, 8), np.float32), 3)[1].tolist() == [[0, 1, 2]]
 
 
+def test_equal_scores_come_in_the_order_of_places_whatever_their_signs():
+    index = CompactIndex(8)
+    index.add(np.array([[1.0] * 8, [1.0] + [-1.0] * 7], np.float32))
+    assert index.search(np.eye(8, dtype=np.float32)[:1], 2)[1].tolist() == [[0, 1]]
+
+
 def test_what_cannot_be_is_refused():
     with pytest.raises(InvalidInput, match="dim is 12; accepted: multiples of 8"):
         CompactIndex(12)

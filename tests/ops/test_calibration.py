@@ -51,7 +51,7 @@ def test_no_threshold_has_a_better_f1(pairs):
 
 
 def test_equal_scores_are_on_one_side_of_the_threshold():
-    found = calibration(torch.tensor([0.9, 0.5, 0.5, 0.5, 0.1]), torch.tensor([1.0, 1, 0, 1, 0]))
+    found = calibration(torch.tensor([0.9, 0.5, 0.5, 0.1]), torch.tensor([1.0, 1, 0, 0]))
     assert found.threshold == pytest.approx(0.3)
 
 
