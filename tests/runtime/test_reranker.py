@@ -90,6 +90,7 @@ def test_scores_equal_the_reference(tmp_path: Path, family: str, labels: int) ->
         ({"sbert_ce_default_activation_function": "torch.nn.modules.activation.Tanh"}, None, "Tanh"),
         ({}, "torch.nn.modules.linear.Identity", "Id"),
         ({"sbert_ce_default_activation_function": "torch.nn.Tanh"}, "torch.nn.modules.activation.ReLU", "ReLU"),
+        ({"sentence_transformers": {"activation_fn": "torch.nn.Tanh"}}, "torch.nn.modules.activation.ReLU", "ReLU"),
     ],
 )
 def test_the_activation_is_the_checkpoints(
