@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -54,3 +56,32 @@ def similarity(name: str) -> Similarity:
     if name not in SIMILARITIES:
         raise InvalidInput(f"similarity {name!r} is not known. Known: {', '.join(SIMILARITIES)}.")
     return SIMILARITIES[name]
+
+
+def paired(name: str, a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Compare row with row under the similarity called `name`.
+
+    Args:
+        name: one of `SIMILARITIES`.
+        a: (n, dim)
+        b: (n, dim)
+
+    Returns:
+        (n,); larger is nearer.
+
+    Raises:
+        InvalidInput: the name is not known.
+
+    >>> paired("euclidean", np.array([[3.0, 4.0]], np.float32), np.array([[0.0, 0.0]], np.float32)).tolist()
+    [-5.0]
+    """
+    similarity(name)  # refuses a name that is not known
+    left, right = torch.from_numpy(a), torch.from_numpy(b)
+    if name in ("euclidean", "manhattan"):
+        found = -(left - right).norm(p=1 if name == "manhattan" else 2, dim=-1)
+    elif name == "cosine":
+        found = (functional.normalize(left, dim=-1) * functional.normalize(right, dim=-1)).sum(dim=-1)
+    else:
+        found = (left * right).sum(dim=-1)
+    rows: NDArray[np.float32] = found.numpy()
+    return rows

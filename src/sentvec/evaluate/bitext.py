@@ -1,0 +1,60 @@
+"""Sentences and their translations in; how often the nearest sentence of the other language is the right one, out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sentvec.evaluate.result import Floats, Result, mean_of
+from sentvec.evaluate.topk import TopK
+from sentvec.evaluate.vectors import Array, Vectors
+
+
+@dataclass(frozen=True)
+class Bitext:
+    """Sentences and their translations.
+
+    Attributes:
+        name: the set's name.
+        left: n sentences.
+        right: the n translations, in the same order.
+        notes: for the result.
+    """
+
+    name: str
+    left: tuple[str, ...]
+    right: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def evaluate_bitext(given: Bitext, vectors: Vectors) -> Result:
+    """Look for each sentence's translation among all, in both directions; the main score is the mean accuracy.
+
+    A sentence that is there more than once counts as found wherever it is found.
+    """
+    left, right = vectors.encode(given.left), vectors.encode(given.right)
+    there = _found(left, right, given.right, vectors.similarity)
+    back = _found(right, left, given.left, vectors.similarity)
+    main = "accuracy (both directions)"
+    return Result(
+        name=given.name,
+        kind="bitext",
+        main=main,
+        scores={
+            main: float((there.mean() + back.mean()) / 2),
+            "accuracy (first to second)": float(there.mean()),
+            "accuracy (second to first)": float(back.mean()),
+        },
+        sizes={"pairs": len(given.left)},
+        notes=(f"{vectors.similarity} similarity", *given.notes),
+        sample=mean_of((there + back) / 2),
+    )
+
+
+def _found(asked: Array, among: Array, texts: Sequence[str], kind: str) -> Floats:
+    top = TopK(asked, 1, kind)
+    top.add(among, np.arange(len(among)))
+    _, names = top.best()
+    return np.array([texts[name] == texts[place] for place, name in enumerate(names[:, 0].tolist())], dtype=np.float64)

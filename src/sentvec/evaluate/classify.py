@@ -1,0 +1,127 @@
+"""Texts with classes in; how well a plain classifier on the vectors tells the classes out, and how well clusters do."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sentvec.evaluate.result import Result, mean_of
+from sentvec.evaluate.vectors import Array, Vectors
+from sentvec.extras import require
+
+NEIGHBOURS = 5
+STEPS = 1000
+SEEDS = 5
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Texts with their classes."""
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Texts to learn from, and texts to be judged by.
+
+    Attributes:
+        name: the set's name.
+        train: texts to learn from, of two classes or more.
+        test: texts to be judged by.
+        notes: for the result.
+    """
+
+    name: str
+    train: Labelled
+    test: Labelled
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Texts whose classes should come out as clusters.
+
+    Attributes:
+        name: the set's name.
+        parts: sets of texts, each of which is clustered by itself.
+        notes: for the result.
+    """
+
+    name: str
+    parts: tuple[Labelled, ...]
+    notes: tuple[str, ...] = ()
+
+
+def evaluate_classification(given: Classification, vectors: Vectors) -> Result:
+    """Train logistic regression (scikit-learn's defaults) on the vectors, and ask the five nearest by cosine.
+
+    The main score is the accuracy of logistic regression.
+    """
+    linear = require("sklearn.linear_model", extra="evaluate")
+    near = require("sklearn.neighbors", extra="evaluate")
+    metrics = require("sklearn.metrics", extra="evaluate")
+    learned, asked = vectors.encode(given.train.texts), vectors.encode(given.test.texts)
+    truth = np.array(given.test.labels)
+    model = linear.LogisticRegression(max_iter=STEPS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it did not settle is said below, with the result
+        model.fit(learned, given.train.labels)
+    unsettled = int(np.max(model.n_iter_)) >= STEPS
+    notes = (f"logistic regression had not settled after {STEPS} steps",) if unsettled else ()
+    guessed = model.predict(asked)
+    neighbours = near.KNeighborsClassifier(min(NEIGHBOURS, len(learned)), metric="cosine").fit(
+        learned, given.train.labels
+    )
+    right = (guessed == truth).astype(np.float64)
+    return Result(
+        name=given.name,
+        kind="classification",
+        main="accuracy (logistic regression)",
+        scores={
+            "accuracy (logistic regression)": float(right.mean()),
+            "f1 macro (logistic regression)": float(metrics.f1_score(truth, guessed, average="macro")),
+            f"accuracy (kNN, k={NEIGHBOURS})": float((neighbours.predict(asked) == truth).mean()),
+        },
+        sizes={"train": len(learned), "test": len(asked), "classes": len(set(given.train.labels))},
+        notes=(*given.notes, *notes),
+        sample=mean_of(right),
+    )
+
+
+def evaluate_clustering(given: Clustering, vectors: Vectors) -> Result:
+    """Cluster each part by k-means into as many clusters as classes; the mean v-measure over parts and seeds.
+
+    The v-measure (Rosenberg and Hirschberg 2007) is the harmonic mean of homogeneity and completeness.
+    """
+    scores = [v_measure(vectors.encode(part.texts), part.labels, seed) for part in given.parts for seed in range(SEEDS)]
+    by_seed = np.array(scores).reshape(len(given.parts), SEEDS).mean(axis=0)
+    return Result(
+        name=given.name,
+        kind="clustering",
+        main="v-measure",
+        scores={"v-measure": float(np.mean(scores)), "deviation over seeds": float(by_seed.std(ddof=1))},
+        sizes={
+            "texts": sum(len(part.texts) for part in given.parts),
+            "classes": len({label for part in given.parts for label in part.labels}),
+        },
+        notes=(f"mini-batch k-means, mean of {SEEDS} seeds", *given.notes),
+    )
+
+
+def v_measure(vectors: Array, labels: Sequence[str], seed: int) -> float:
+    """Cluster vectors by mini-batch k-means into as many clusters as labels, and compare.
+
+    Args:
+        vectors: (n, dim)
+        labels: n of them.
+        seed: where k-means begins.
+    """
+    cluster = require("sklearn.cluster", extra="evaluate")
+    metrics = require("sklearn.metrics", extra="evaluate")
+    model = cluster.MiniBatchKMeans(len(set(labels)), batch_size=512, n_init="auto", random_state=seed)
+    return float(metrics.v_measure_score(labels, model.fit_predict(vectors)))

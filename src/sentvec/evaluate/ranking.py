@@ -1,0 +1,59 @@
+"""Ranked documents and judgements in; nDCG, MRR, MAP, recall and precision of each query out, as trec_eval has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from sentvec.errors import InvalidInput
+from sentvec.evaluate.result import Floats
+from sentvec.extras import require
+
+Judgements = Mapping[str, Mapping[str, int]]
+"""By query: by document, the grade; 1 or more is relevant."""
+Rankings = Mapping[str, Sequence[str]]
+"""By query: documents, the best first."""
+
+CUTOFFS = (10, 100)
+_MEASURES = {"nDCG": "ndcg_cut", "MAP": "map_cut", "recall": "recall", "P": "P"}
+
+
+def rank_scores(judged: Judgements, ranked: Rankings, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, Floats]:
+    """Score rankings.
+
+    The measures are those of trec_eval, through pytrec_eval: nDCG takes grades as they are as gains, and MAP@k divides
+    by all relevant documents, not by k of them. MRR@k is 0 where no relevant document is among the first k.
+
+    Args:
+        judged: grades, by query and document. Queries without a relevant document must not be among them.
+        ranked: documents by query.
+        cutoffs: values of k.
+
+    Returns:
+        By name, such as "nDCG@10": (queries,) float64, in the order of `judged`.
+
+    Raises:
+        InvalidInput: a cutoff is below 1, or there is none.
+    """
+    if not cutoffs or min(cutoffs) < 1:
+        raise InvalidInput(f"cutoffs are {tuple(cutoffs)}; accepted: one or more numbers from 1 on.")
+    wanted = {f"{name}.{','.join(map(str, sorted(set(cutoffs))))}" for name in _MEASURES.values()}
+    # trec_eval sorts by score, and equal scores by name from the last: places as scores keep the order that we have
+    run = {query: {name: -float(place) for place, name in enumerate(names)} for query, names in ranked.items()}
+    judge = require("pytrec_eval", extra="evaluate").RelevanceEvaluator(
+        {query: dict(grades) for query, grades in judged.items()}, wanted | {"recip_rank"}
+    )
+    found = judge.evaluate(run)
+    nothing: dict[str, float] = {}
+
+    def column(name: str) -> Floats:
+        return np.array([found.get(query, nothing).get(name, 0.0) for query in judged], dtype=np.float64)
+
+    first = column("recip_rank")
+    scores: dict[str, Floats] = {}
+    for k in cutoffs:
+        scores[f"nDCG@{k}"] = column(f"ndcg_cut_{k}")
+        scores[f"MRR@{k}"] = np.where(first * k >= 1 - 1e-9, first, 0.0)
+        scores |= {f"{name}@{k}": column(f"{own}_{k}") for name, own in _MEASURES.items() if name != "nDCG"}
+    return scores

@@ -1,0 +1,107 @@
+"""Queries with documents that answer them and documents that do not, in; how far up the answers come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sentvec.errors import InvalidInput
+from sentvec.evaluate.ranking import rank_scores
+from sentvec.evaluate.result import Result, mean_of
+from sentvec.evaluate.tables import objects_of, shortly
+from sentvec.evaluate.vectors import Vectors
+from sentvec.ops.similarity import similarity
+
+CUTOFF = 10
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """One query with the documents to order."""
+
+    query: str
+    positive: tuple[str, ...]
+    negative: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rerank:
+    """Queries with documents to order.
+
+    Attributes:
+        name: the set's name.
+        samples: the queries; each has documents of both kinds.
+        notes: for the result.
+    """
+
+    name: str
+    samples: tuple[Candidates, ...]
+    notes: tuple[str, ...] = ()
+
+
+def evaluate_rerank(given: Rerank, vectors: Vectors) -> Result:
+    """Order each query's documents by similarity; the main score is MAP over all of them.
+
+    Of equal scores, those that do not answer come first, so that a model that cannot tell gains nothing.
+    """
+    asked = vectors.encode([sample.query for sample in given.samples], "query")
+    texts = [text for sample in given.samples for text in (*sample.negative, *sample.positive)]
+    found = vectors.encode(texts, "document")
+    compare = similarity(vectors.similarity)
+    ranked, judged, start = {}, {}, 0
+    for place, sample in enumerate(given.samples):
+        end = start + len(sample.negative) + len(sample.positive)
+        scores = compare(torch.from_numpy(asked[place : place + 1]), torch.from_numpy(found[start:end]))[0].numpy()
+        order = np.argsort(-scores, kind="stable")  # the negative ones stand first
+        ranked[str(place)] = [str(i) for i in order]
+        judged[str(place)] = {str(i): 1 for i in range(len(sample.negative), end - start)}
+        start = end
+    longest = max(map(len, ranked.values()))
+    scores_of = rank_scores(judged, ranked, (CUTOFF, longest))
+    main = scores_of[f"MAP@{longest}"]
+    return Result(
+        name=given.name,
+        kind="rerank",
+        main="MAP",
+        scores={"MAP": float(main.mean())}
+        | {name: float(scores_of[name].mean()) for name in (f"MRR@{CUTOFF}", f"nDCG@{CUTOFF}")},
+        sizes={"queries": len(given.samples), "documents": len(texts)},
+        notes=(f"{vectors.similarity} similarity", *given.notes),
+        sample=mean_of(main),
+    )
+
+
+def read_rerank(path: Path, name: str) -> Rerank:
+    """Read JSON lines with "query", "positive" (or "pos") and "negative" (or "neg"); those are texts or lists of texts.
+
+    Queries that lack one of the two kinds are left out, as every order of theirs is the same; a note says how many.
+
+    Raises:
+        InvalidInput: something is not a text, or no query is left; the message names the line.
+    """
+    samples, left_out = [], 0
+    for line, row in objects_of(path):
+        query = row.get("query")
+        if not isinstance(query, str):
+            raise InvalidInput(f"{path}, line {line}: 'query' is {shortly(query)}, which is not a text.")
+        positive, negative = (_texts(row, names, path, line) for names in (("positive", "pos"), ("negative", "neg")))
+        if positive and negative:
+            samples.append(Candidates(query, positive, negative))
+        else:
+            left_out += 1
+    if not samples:
+        raise InvalidInput(f"{path} has no query with documents that answer it and documents that do not.")
+    return Rerank(name, tuple(samples), (f"{left_out} queries without both kinds left out",) if left_out else ())
+
+
+def _texts(row: dict[str, Any], names: tuple[str, ...], path: Path, line: int) -> tuple[str, ...]:
+    name = next((name for name in names if name in row), names[0])
+    value = row.get(name)
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise InvalidInput(f"{path}, line {line}: {name!r} is {shortly(value)}; accepted: a list of texts.")
+    return tuple(texts)
