@@ -17,7 +17,7 @@ from tests.builders import add_modules, tiny_bert
 from tests.runtime.writer import texts
 
 from sentvec import Embedder
-from sentvec.errors import InvalidInput, OutputError
+from sentvec.errors import InvalidInput, MissingExtra, OutputError
 from sentvec.runtime import engine
 from sentvec.runtime.shards import MANIFEST, read_manifest, read_vectors
 
@@ -137,7 +137,7 @@ def test_folders_that_cannot_be_used(tiny, tmp_path):
         next(read_vectors(tmp_path / "mine"))
 
 
-@pytest.mark.parametrize("damage", ["part", "gone", "manifest", "escape", "version"])
+@pytest.mark.parametrize("damage", ["part", "gone", "manifest", "escape", "version", "rows"])
 def test_damage_is_told(tiny, tmp_path, damage):
     out = tmp_path / "out"
     tiny.encode_to(out, texts(20), shard_rows=8)
@@ -151,9 +151,12 @@ def test_damage_is_told(tiny, tmp_path, damage):
     elif damage == "escape":
         manifest["shards"][0]["file"] = "../elsewhere.parquet"
         (out / MANIFEST).write_text(json.dumps(manifest))
+    elif damage == "rows":
+        manifest["shards"][0]["rows"] = -8
+        (out / MANIFEST).write_text(json.dumps(manifest))
     else:
         (out / MANIFEST).write_text(json.dumps(manifest | {"version": 99}))
-    with pytest.raises(OutputError, match=r"damaged|cannot be used|outside|version 99"):
+    with pytest.raises(OutputError, match=r"damaged|cannot be used|outside|version 99|without rows"):
         tiny.encode_to(out, texts(20), shard_rows=8, resume=True)
 
 
@@ -173,8 +176,58 @@ def test_values_that_are_not_possible(tiny, tmp_path):
             tiny.encode_to(tmp_path / str(options), texts(5), **options)
     with pytest.raises(InvalidInput, match="texts is one str"):
         tiny.encode_to(tmp_path / "out", "one text")
-    with pytest.raises(InvalidInput, match="ids are of several kinds"):
-        tiny.encode_to(tmp_path / "mixed", texts(2), ids=["a", 1])
+
+
+@pytest.mark.parametrize("kind", ["parquet", "npy"])
+def test_ids_that_are_not_possible(tiny, tmp_path, kind):
+    def encode(ids, **options):
+        return tiny.encode_to(tmp_path / "out", texts(4), ids=ids, file_format=kind, **options)
+
+    with pytest.raises(InvalidInput, match="ids are of several kinds: id 2 is 'x', and those before it are int"):
+        encode([1, 2, "x", "y"], shard_rows=2)  # though each part has one kind only
+    for bad in (True, None, 1.5, b"a", 1 << 63, ("a", 1), "\ud800"):
+        with pytest.raises(InvalidInput, match="id 0 is"):
+            encode([bad] * 4, resume=True)
+    for bad in ("abcd", 7, b"abcd", {"a": 1}):
+        with pytest.raises(InvalidInput, match="give an id for each text"):
+            encode(bad)
+    with pytest.raises(InvalidInput, match="no text for id 4"):
+        encode(range(5), resume=True)
+    with pytest.raises(InvalidInput, match="more texts than ids"):
+        encode(range(3), resume=True)
+
+
+def test_an_error_of_the_source_is_not_taken_for_a_lack_of_ids(tiny, tmp_path):
+    def broken():
+        yield "fine"
+        raise ValueError("the source broke")
+
+    with pytest.raises(ValueError, match="^the source broke"):
+        tiny.encode_to(tmp_path / "out", broken(), ids=[1, 2])
+
+
+@pytest.mark.parametrize("kind", ["parquet", "npy"])
+def test_ids_of_numpy(tiny, tmp_path, kind):
+    for ids in (np.arange(4), np.array(["a", "b", "c", "d"])):
+        out = tmp_path / ids.dtype.kind
+        tiny.encode_to(out, texts(4), ids=ids, file_format=kind)
+        assert everything(out)[0] == ids.tolist()
+        assert tiny.encode_to(out, texts(4), ids=ids.tolist(), file_format=kind, resume=True).resumed == 4
+
+
+def test_parquet_without_its_package_is_told_before_the_first_text(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtra, match="bulk"):
+        tiny.encode_to(tmp_path / "out", (pytest.fail("read") for _ in range(3)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_lock_that_is_a_link_is_not_followed_to_the_end_of_a_file(tiny, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".lock").symlink_to(tmp_path / "thesis.txt")
+    tiny.encode_to(tmp_path / "out", texts(3))
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full, which Linux has")
@@ -230,6 +283,14 @@ def test_reading_damaged_parts_is_told(tiny, tmp_path, kind, name):
         (out / name).write_bytes(b"{") if damage == "broken" else (out / name).unlink()
         with pytest.raises(OutputError, match="is absent or damaged"):
             list(read_vectors(out))
+
+
+def test_a_part_in_place_of_another_is_told(tiny, tmp_path):
+    tiny.encode_to(tmp_path / "out", texts(5), shard_rows=3, file_format="npy")
+    for damaged in (tmp_path / "out").glob("part-00001.*"):
+        damaged.replace(damaged.with_name(damaged.name.replace("00001", "00000")))
+    with pytest.raises(OutputError, match="2 ids and 2 vectors, where 3 should be"):
+        list(read_vectors(tmp_path / "out"))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, which Windows does not have")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -36,11 +37,44 @@ def check(checkpoint: Checkpoint) -> None:
 
 
 def numbered(ids: Iterable[int | str], texts: Iterable[Text]) -> Iterator[tuple[int | str, Text]]:
-    """Put ids and texts together, one of each."""
-    try:
-        yield from zip(ids, texts, strict=True)
-    except ValueError as error:
-        raise InvalidInput(f"ids and texts are not equally many ({error}).") from None
+    """Put ids and texts together, one of each, and all ids of one kind."""
+    if isinstance(ids, str | bytes | Mapping) or not isinstance(ids, Iterable):
+        raise InvalidInput(f"ids is {type(ids).__name__}; give an id for each text, all of them str or all int.")
+    return _numbered(iter(ids), iter(texts))
+
+
+def _numbered(ids: Iterator[int | str], texts: Iterator[Text]) -> Iterator[tuple[int | str, Text]]:
+    none = object()  # not `zip`, whose ValueError looks like one of the caller's own
+    kind: type | None = None
+    for place, given in enumerate(ids):
+        name = _id(given, place)
+        kind = kind or type(name)
+        if type(name) is not kind:
+            raise InvalidInput(
+                f"ids are of several kinds: id {place} is {name!r}, and those before it are {kind.__name__}; give all "
+                "of them as str, or all as int."
+            )
+        text = next(texts, none)
+        if text is none:
+            raise InvalidInput(f"ids and texts are not equally many: there is no text for id {place}.")
+        yield name, text  # type: ignore[misc]  # it is not `none`
+    if next(texts, none) is not none:
+        raise InvalidInput("ids and texts are not equally many: there are more texts than ids.")
+
+
+def _id(given: object, place: int) -> int | str:
+    """Return an id as a plain int or str, numpy's for example, if files can hold it."""
+    if isinstance(given, str):
+        try:
+            given.encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(f"id {place} is {given!r}: half of a surrogate pair is no character.") from None
+        return str.__str__(given)
+    if isinstance(given, Integral) and not isinstance(given, bool) and -(1 << 63) <= int(given) < 1 << 63:
+        return int(given)
+    raise InvalidInput(
+        f"id {place} is {given!r}, but an id must be a str, or an int of 64 bits. Convert it with str()."
+    )
 
 
 def iterable(texts: str | Iterable[Text]) -> Iterable[Text]:

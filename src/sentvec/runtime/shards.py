@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentvec.checkpoint.files import publish, read_json, write_json
-from sentvec.errors import ConfigError, InvalidInput, OutputError
+from sentvec.errors import ConfigError, OutputError
 from sentvec.extras import require
 
 Array = NDArray[np.float32]
@@ -139,8 +139,9 @@ class ShardFolder:
             return []
         content, shards = read_manifest(self.folder)
         if not resume:
+            rows = sum(shard.rows for shard in shards)
             raise OutputError(
-                f"{self.folder} holds {content['rows']} finished rows. Go on with them with resume (--resume), "
+                f"{self.folder} holds {rows} finished rows. Go on with them with resume (--resume), "
                 "or give another folder."
             )
         before = content["key"]
@@ -168,6 +169,8 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], list[Shard]]:
         shards = [Shard(**shard) for shard in content["shards"]]
         if content["version"] != _VERSION or not isinstance(content["key"], dict):
             raise OutputError(f"{folder / MANIFEST} is of version {content['version']!r}; known: {_VERSION}.")
+        if any(type(shard.rows) is not int or shard.rows < 1 for shard in shards):
+            raise OutputError(f"{folder / MANIFEST} names parts without rows. Encode into a new folder.")
         if any(Path(shard.file).name != shard.file for shard in shards):
             raise OutputError(f"{folder / MANIFEST} points outside its folder; it is not safe to read.")
     except (ConfigError, KeyError, TypeError) as error:
@@ -188,6 +191,8 @@ def read_vectors(folder: str | os.PathLike[str]) -> Iterator[tuple[list[Id], Arr
     for shard in read_manifest(root)[1]:
         try:
             part = _read_part(root / shard.file)
+            if not len(part[0]) == len(part[1]) == shard.rows:
+                raise ValueError(f"{len(part[0])} ids and {len(part[1])} vectors, where {shard.rows} should be")
         except (OSError, ValueError, EOFError) as error:  # pyarrow's errors are of the first two kinds
             raise OutputError(f"{root / shard.file} is absent or damaged ({error}).") from None
         yield part
@@ -218,10 +223,7 @@ def _write_npy(path: Path, vectors: Array) -> None:
 
 def _write_parquet(path: Path, ids: Sequence[Id], vectors: Array) -> None:
     arrow, parquet = require("pyarrow", extra="bulk"), require("pyarrow.parquet", extra="bulk")
-    try:
-        column = arrow.array(list(ids))
-    except (arrow.ArrowInvalid, arrow.ArrowTypeError):
-        raise InvalidInput("ids are of several kinds; give all of them as str, or all as int.") from None
+    column = arrow.array(list(ids))
     flat = arrow.array(np.ascontiguousarray(vectors).reshape(-1))
     vector = arrow.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
     # numbers of vectors do not get smaller by compression, only slower
@@ -232,14 +234,16 @@ def _write_parquet(path: Path, ids: Sequence[Id], vectors: Array) -> None:
 
 def _locked(folder: Path) -> IO[bytes]:
     """Hold the folder for this process; the lock ends with it, however it ends."""
-    file = (folder / ".lock").open("wb")
+    file = (folder / ".lock").open("ab")  # which, should it be a link, takes nothing away from what it leads to
     try:
         import fcntl
     except ModuleNotFoundError:  # Windows: no lock, as no harm comes to finished parts
         return file
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         file.close()
         raise OutputError(f"another run is writing to {folder}. Wait for it, or give another folder.") from None
+    except OSError:
+        pass  # a file system without locks
     return file

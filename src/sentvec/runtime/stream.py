@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sentvec.errors import InvalidInput, OutputError
+from sentvec.extras import require
 from sentvec.runtime.engine import Array
 from sentvec.runtime.shards import FORMATS, Id, ShardFolder, digest_rows
 from sentvec.text.tokenizer import Text
@@ -65,11 +66,14 @@ def encode_rows(
     Raises:
         OutputError: see `ShardFolder`; or the rows are not those that the finished parts were made from.
         InvalidInput: `file_format` or `shard_rows` is not possible.
+        MissingExtra: parquet is asked for, and pyarrow is not installed.
     """
     if file_format not in FORMATS:
         raise InvalidInput(f"format {file_format!r} is not known. Known: {', '.join(FORMATS)}.")
     if isinstance(shard_rows, bool) or not isinstance(shard_rows, int) or shard_rows < 1:
         raise InvalidInput(f"shard_rows is {shard_rows!r}, which should be a whole number of rows, 1 or more.")
+    if file_format == "parquet":  # now, and not when the first part is encoded
+        require("pyarrow", extra="bulk")
     source = iter(rows)
     with ShardFolder(folder, key | {"format": file_format}, resume=resume) as out:
         resumed = _pass_over(source, out)
