@@ -134,5 +134,7 @@ def test_what_cannot_be_is_refused(call):
 def test_impossible_numbers_are_refused():
     with pytest.raises(InvalidInput, match="most is 0"):
         near_pairs(np.ones((3, 4), np.float32), most=0)
+    with pytest.raises(InvalidInput, match=r"vectors are float32 \(3, 4\); accepted: float32 \(n, 5\)"):
+        Novelty(5, 0.9).look(np.ones((3, 4), np.float32))
     with pytest.raises(InvalidInput, match="least is 0"):
         communities(np.ones((3, 4), np.float32), least=0)

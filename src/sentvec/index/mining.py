@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sentvec.errors import InvalidInput, NonFiniteOutput
-from sentvec.index.flat import FlatIndex
+from sentvec.extras import require
 
 Array = NDArray[np.float32]
 Ids = NDArray[np.int64]
@@ -127,7 +128,8 @@ class Novelty:
     def __init__(self, dim: int, threshold: float) -> None:
         _check_threshold(threshold)
         self._threshold = threshold
-        self._index = FlatIndex(dim)
+        self._index: Any = require("faiss", extra="search").IndexFlatIP(dim)
+        self._places: list[int] = []  # in the stream, of what the index holds
         self._count = 0
 
     def look(self, vectors: Array) -> tuple[Ids, Array]:
@@ -137,9 +139,14 @@ class Novelty:
             vectors: (n, dim) float32.
 
         Returns:
-            For each vector, the place in the stream of the one that it repeats, or -1 where it is new: (n,); and the
-            cosine to that one, or to the nearest before it: (n,) float32, -1 where there is none.
+            For each vector, the place in the stream of a new one that it repeats, or -1 where it is new itself: (n,);
+            and the cosine to that one, or to the nearest new one before it: (n,) float32, -1 where there is none.
+
+        Raises:
+            InvalidInput, NonFiniteOutput: as for `near_pairs`; or the vectors are of another width.
         """
+        if vectors.ndim != 2 or vectors.shape[1] != self._index.d:
+            raise InvalidInput(f"vectors are {vectors.dtype} {vectors.shape}; accepted: float32 (n, {self._index.d}).")
         like = np.full(len(vectors), -1, np.int64)
         nearest = np.full(len(vectors), -1, np.float32)
         for begin in range(0, len(vectors), BLOCK):
@@ -150,10 +157,10 @@ class Novelty:
     def _block(self, vectors: Array) -> tuple[Ids, Array]:
         rows = _unit(vectors)
         like, nearest = np.full(len(rows), -1, np.int64), np.full(len(rows), -1, np.float32)
-        if len(self._index):
-            scores, ids = self._index.search(rows, 1)
+        if self._places:
+            scores, found = self._index.search(rows, 1)
             nearest = scores[:, 0]
-            like = np.where(nearest >= self._threshold, ids[:, 0], -1)
+            like = np.where(nearest >= self._threshold, np.array(self._places)[found[:, 0]], -1)
         among = rows @ rows.T
         fresh = like < 0
         for row in range(len(rows)):
@@ -164,7 +171,8 @@ class Novelty:
             nearest[row] = max(nearest[row], among[row, best])
             if among[row, best] >= self._threshold:
                 like[row], fresh[row] = self._count + best, False
-        self._index.add(self._count + np.flatnonzero(fresh), rows[fresh])
+        self._index.add(rows[fresh])
+        self._places += (self._count + np.flatnonzero(fresh)).tolist()
         self._count += len(rows)
         return like, nearest
 
