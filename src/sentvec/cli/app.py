@@ -16,7 +16,20 @@ from typing import Annotated
 import typer
 
 from sentvec import __version__
-from sentvec.cli import cluster, dedupe, encode, fit, index, info, inspect, mine_paraphrases, run, search, similarity
+from sentvec.cli import (
+    cluster,
+    dedupe,
+    encode,
+    evaluate,
+    fit,
+    index,
+    info,
+    inspect,
+    mine_paraphrases,
+    run,
+    search,
+    similarity,
+)
 from sentvec.cli.common import shown
 from sentvec.errors import SentvecError
 
@@ -32,6 +45,7 @@ app.command("similarity")(similarity.similarity)
 app.command("index")(index.index)
 app.command("search")(search.search)
 app.command("info")(info.info)
+app.command("evaluate")(evaluate.evaluate)
 app.command("run")(run.run)
 app.command("fit")(fit.fit)
 app.command("dedupe")(dedupe.dedupe)
