@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -133,12 +133,21 @@ def read_table(path: Path, most: int | None = None) -> Table:
     """
     if path.suffix.lower() == ".jsonl":
         return _from_objects(path, most)
-    comma = path.suffix.lower() == ".csv" and "\t" not in next((line for _, line in lines_of(path)), "")
-    rows = list(islice(_comma(path) if comma else _tabs(path), most))
+    rows = list(islice(rows_of(path), most))
     first = tuple(str(cell).strip().lower() for cell in rows[0].cells) if rows else ()
     if not _NAMED.isdisjoint(first) and len(first) > 1:
         return Table(path, first, tuple(rows[1:]))
     return Table(path, (), tuple(rows))
+
+
+def rows_of(path: Path) -> Iterator[Row]:
+    """Yield the rows of a file that is no JSON, a first row of names among them; how it is parted `read_table` says.
+
+    Raises:
+        InvalidInput: it cannot be read, is not UTF-8, or a quote is out of place; the message names the line.
+    """
+    comma = path.suffix.lower() == ".csv" and "\t" not in next((line for _, line in lines_of(path)), "")
+    return _comma(path) if comma else _tabs(path)
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, str]]:
@@ -162,8 +171,15 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
         raise InvalidInput(f"{path} cannot be read ({error.strerror or error}).") from None
 
 
-def objects_of(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def objects_of(
+    path: Path, faulty: Callable[[int, InvalidInput], None] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield line number and object of each line that is not empty.
+
+    Args:
+        path: the file.
+        faulty: is handed number and error of each line that holds no object, which is passed over then; None raises
+            the first error.
 
     Raises:
         InvalidInput: a line is no JSON object, or holds half a character; the message names it.
@@ -172,17 +188,28 @@ def objects_of(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InvalidInput(f"{path}, line {number}: not JSON ({error}).") from None
-        if not isinstance(value, dict):
-            raise InvalidInput(f"{path}, line {number}: {shortly(value)} is no JSON object.")
-        if "\\u" in line:  # the only way to write half of a surrogate pair
-            try:
-                json.dumps(value, ensure_ascii=False).encode()
-            except UnicodeEncodeError:
-                raise InvalidInput(f"{path}, line {number}: half of a surrogate pair is no character.") from None
+            value = _object(path, number, line)
+        except InvalidInput as error:
+            if faulty is None:
+                raise
+            faulty(number, error)
+            continue
         yield number, value
+
+
+def _object(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{path}, line {number}: not JSON ({error}).") from None
+    if not isinstance(value, dict):
+        raise InvalidInput(f"{path}, line {number}: {shortly(value)} is no JSON object.")
+    if "\\u" in line:  # the only way to write half of a surrogate pair
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise InvalidInput(f"{path}, line {number}: half of a surrogate pair is no character.") from None
+    return value
 
 
 def _from_objects(path: Path, most: int | None) -> Table:
