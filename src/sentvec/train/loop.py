@@ -1,0 +1,287 @@
+"""Data, an objective and a model in; the model, trained, in a folder, out."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from sentvec.checkpoint.files import write_bytes
+from sentvec.checkpoint.load import Checkpoint
+from sentvec.checkpoint.save import save_checkpoint
+from sentvec.errors import InvalidInput, NonFiniteOutput, OutputError
+from sentvec.progress import track
+from sentvec.runtime.device import device_of, precision_of
+from sentvec.train.batches import Batch
+from sentvec.train.config import TrainConfig
+from sentvec.train.objectives import Objective
+from sentvec.train.optim import adamw, depth_of, groups, layer_count, rate_factor, set_rates
+from sentvec.train.state import Position, Stateful, load_state, save_state
+from sentvec.train.step import Step, learnt
+
+LOG_STEPS = 10
+"""Steps between two lines of metrics.jsonl."""
+
+RUN = "run"
+STATE, BEST, METRICS, CONFIG = "state.pt", "best.pt", "metrics.jsonl", "config.toml"
+
+Judge = Callable[[Checkpoint], Mapping[str, float]]
+"""Scores of a checkpoint as it is; the first is the one that counts, and more is better."""
+
+
+class Source(Protocol):
+    """Where batches come from: see `sentvec.train.sampling.Sampler`."""
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[int, Batch]]:
+        """Yield (number of the data set, batch) of an epoch from its `start`-th batch on."""
+
+    def steps(self, epoch: int) -> int:
+        """Return how many batches an epoch has."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """How a run ended.
+
+    Attributes:
+        folder: where the model is.
+        steps: optimiser steps.
+        loss: mean loss of the last steps.
+        scores: those of the model in the folder; none where nothing was evaluated.
+        seconds: time that it took, this time.
+    """
+
+    folder: Path
+    steps: int
+    loss: float
+    scores: Mapping[str, float]
+    seconds: float
+
+
+def train(
+    checkpoint: Checkpoint,
+    source: Source,
+    objectives: Sequence[Objective],
+    folder: Path,
+    config: TrainConfig,
+    *,
+    judge: Judge | None = None,
+    origin: str = "",
+    device: str = "auto",
+    resume: bool = False,
+    progress: bool | None = None,
+) -> Trained:
+    """Train a model.
+
+    Args:
+        checkpoint: it is taken over: its encoder changes in place.
+        source: batches.
+        objectives: one for each data set of the source, in its order.
+        folder: where the model goes, and, under `run/`, settings, metrics and the state to go on from.
+        config: settings.
+        judge: scores during training; the best model by its first score is what the folder gets.
+        origin: what the model and the data were, for `resume` to compare.
+        device: where to train.
+        resume: go on with the run in the folder, if there is one.
+        progress: see `sentvec.progress.track`.
+
+    Raises:
+        OutputError: the folder has a run already and `resume` is False, or one of something else.
+        NonFiniteOutput: the loss is NaN or infinite; the last good state stays.
+    """
+    return _Run(checkpoint, source, objectives, folder, config, judge, origin, device).go(resume, progress)
+
+
+class _Run:
+    """One run. See `train`."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        source: Source,
+        objectives: Sequence[Objective],
+        folder: Path,
+        config: TrainConfig,
+        judge: Judge | None,
+        origin: str,
+        device: str,
+    ) -> None:
+        self.checkpoint, self.source, self.folder, self.config, self.judge = checkpoint, source, folder, config, judge
+        self.device = device_of(device)
+        torch.manual_seed(config.seed)
+        self.encoder, self.projections = learnt(checkpoint)
+        modules = [self.encoder, *self.projections, *objectives]
+        for module in modules:
+            module.to(self.device).train()
+        autocast = precision_of(config.precision)
+        self.steppers = [
+            Step(checkpoint, one, self.device, config.micro_tokens, autocast, config.prompts) for one in objectives
+        ]
+        self.layers = layer_count(name for name, _ in self.encoder.named_parameters())
+        if config.freeze > self.layers:
+            raise InvalidInput(f"freeze is {config.freeze}, but the encoder has {self.layers} layers.")
+        self.optimizer = adamw(
+            groups(
+                self.encoder,
+                [*self.projections, *objectives],
+                rate=config.learning_rate,
+                head_rate=config.learning_rate if config.head_rate is None else config.head_rate,
+                decay=config.weight_decay,
+                layer_decay=config.layer_decay,
+            )
+        )
+        names = ["encoder", *(f"projection.{i}" for i in range(len(self.projections)))]
+        names += [f"objective.{i}" for i in range(len(objectives))]
+        key = hashlib.sha256(json.dumps([asdict(config), origin], sort_keys=True, default=str).encode()).hexdigest()
+        self.state = Stateful(dict(zip(names, modules, strict=True)), self.optimizer, key)
+        self.position = Position()
+        self.total = self._total()
+        self.scores: Mapping[str, float] = {}
+
+    def go(self, resume: bool, progress: bool | None) -> Trained:
+        begun = time.perf_counter()
+        run = self.folder / RUN
+        if (run / STATE).exists() and not resume:
+            raise OutputError(f"{self.folder} holds a run already. Go on with it (--resume), or give another folder.")
+        run.mkdir(parents=True, exist_ok=True)
+        if (run / STATE).exists():
+            self.position = load_state(run / STATE, self.state)
+            _cut_log(run / METRICS, self.position.step)
+        else:
+            (run / METRICS).unlink(missing_ok=True)
+        write_bytes(run / CONFIG, self.config.to_toml().encode())
+        self._freeze()
+        stopped = False
+        with track("Training", self.total, progress) as advance:
+            advance(self.position.step)
+            while self.position.step < self.total and not stopped:
+                stopped = self._epoch(advance)
+        return self._finish(time.perf_counter() - begun)
+
+    def _total(self) -> int:
+        config = self.config
+        steps = sum(-(-self.source.steps(epoch) // config.accumulate) for epoch in range(config.epochs))
+        return steps if config.max_steps is None else min(steps, config.max_steps)
+
+    def _epoch(self, advance: Callable[[int], None]) -> bool:
+        """Run what is left of an epoch, and say whether the run should end early."""
+        config, position = self.config, self.position
+        here = self.source.steps(position.epoch)
+        gathered: list[tuple[int, Batch]] = []
+        for found in self.source.batches(position.epoch, position.batch):
+            gathered.append(found)
+            if len(gathered) < config.accumulate and position.batch + len(gathered) < here:
+                continue
+            self._step(gathered)
+            position.batch += len(gathered)
+            gathered = []
+            advance(1)
+            last = position.step >= self.total
+            due = last or self._due(config.evaluate_every, here)
+            if due and self._evaluate() and not last:
+                return True
+            if self._due(config.save_every, here):
+                save_state(self.folder / RUN / STATE, self.state, position)
+            if last:
+                return False
+        position.epoch, position.batch = position.epoch + 1, 0
+        return False
+
+    def _due(self, every: int | None, here: int) -> bool:
+        return self.position.batch >= here if every is None else self.position.step % every == 0
+
+    def _step(self, gathered: list[tuple[int, Batch]]) -> None:
+        position, config = self.position, self.config
+        set_rates(
+            self.optimizer, rate_factor(config.schedule, position.step, self.total, round(config.warmup * self.total))
+        )
+        for number, batch in gathered:
+            loss = self.steppers[number].run(batch, 1.0 / len(gathered))
+            if not abs(loss) < float("inf"):
+                raise NonFiniteOutput(
+                    f"the loss at step {position.step} is {loss}. Lower the learning rate ({config.learning_rate}), or "
+                    "look for texts or scores that cannot be. The last saved state stays."
+                )
+            position.loss += loss
+            position.counted += 1
+            position.texts += sum(map(len, batch.columns))
+        if config.clip is not None:
+            nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], config.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        position.step += 1
+        if position.step % LOG_STEPS == 0 or position.step == self.total:
+            rate = max(group["lr"] for group in self.optimizer.param_groups)
+            self._log({"loss": position.loss / position.counted, "learning_rate": rate, "texts": position.texts})
+            position.loss, position.counted = 0.0, 0
+        if config.unfreeze_every is not None and position.step % config.unfreeze_every == 0:
+            self._freeze()
+
+    def _freeze(self) -> None:
+        """Hold still what does not learn yet. Frozen parameters have no gradient, so the optimiser passes them over."""
+        thawed = 0 if self.config.unfreeze_every is None else self.position.step // self.config.unfreeze_every
+        frozen = self.config.freeze - thawed
+        for name, parameter in self.encoder.named_parameters():
+            parameter.requires_grad_(not (frozen > 0 and depth_of(name, self.layers) <= frozen))
+
+    def _evaluate(self) -> bool:
+        """Score the model as it is, keep it if it is the best, and say whether there was none better for too long."""
+        if self.judge is None:
+            return False
+        now = torch.get_rng_state()
+        scores = self.judge(copied(self.checkpoint))
+        torch.set_rng_state(now)  # evaluating must not change what training draws
+        self._log({f"score/{name}": value for name, value in scores.items()})
+        value = next(iter(scores.values()))
+        position = self.position
+        if position.best is None or value > position.best:
+            position.best, position.waited = value, 0
+            save_state(self.folder / RUN / BEST, self.state, position)
+            self.scores = scores
+        else:
+            position.waited += 1
+        return self.config.patience is not None and position.waited >= self.config.patience
+
+    def _log(self, content: Mapping[str, float]) -> None:
+        with (self.folder / RUN / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": self.position.step, "epoch": self.position.epoch} | dict(content)) + "\n")
+
+    def _finish(self, seconds: float) -> Trained:
+        run = self.folder / RUN
+        save_state(run / STATE, self.state, self.position)
+        if (run / BEST).exists():
+            load_state(run / BEST, self.state)
+        for module in self.state.modules.values():
+            module.eval()
+        save_checkpoint(self.folder, copied(self.checkpoint))
+        loss = self.position.loss / max(self.position.counted, 1)
+        return Trained(self.folder, self.position.step, loss, self.scores, seconds)
+
+
+def copied(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint that does not change when the first one learns on, on the processor, ready to encode."""
+    recipe = checkpoint.recipe
+    steps = tuple(copy.deepcopy(step).cpu() if isinstance(step, nn.Module) else step for step in recipe.steps)
+    for step in steps:
+        if isinstance(step, nn.Module):
+            step.eval()
+    encoder = copy.deepcopy(checkpoint.encoder)
+    assert isinstance(encoder, nn.Module)
+    encoder.cpu().eval()
+    return replace(checkpoint, encoder=encoder, recipe=replace(recipe, steps=steps))
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Take away the lines that an interrupted run wrote after its last state."""
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+        write_bytes(path, "".join(f"{line}\n" for line in kept).encode())
