@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import nn
 
 from sentvec.checkpoint.files import write_bytes
-from sentvec.checkpoint.load import Checkpoint
-from sentvec.checkpoint.save import save_checkpoint
 from sentvec.errors import InvalidInput, NonFiniteOutput, OutputError
 from sentvec.progress import track
-from sentvec.runtime.device import device_of, precision_of
-from sentvec.train.batches import Batch
 from sentvec.train.config import TrainConfig
-from sentvec.train.objectives import Objective
 from sentvec.train.optim import adamw, depth_of, groups, layer_count, rate_factor, set_rates
 from sentvec.train.state import Position, Stateful, load_state, save_state
-from sentvec.train.step import Step, learnt
+from sentvec.train.step import Learner
 
 LOG_STEPS = 10
 """Steps between two lines of metrics.jsonl."""
@@ -33,14 +27,18 @@ LOG_STEPS = 10
 RUN = "run"
 STATE, BEST, METRICS, CONFIG = "state.pt", "best.pt", "metrics.jsonl", "config.toml"
 
-Judge = Callable[[Checkpoint], Mapping[str, float]]
-"""Scores of a checkpoint as it is; the first is the one that counts, and more is better."""
+M = TypeVar("M")
+B = TypeVar("B")
+S_co = TypeVar("S_co", covariant=True)
+
+Judge = Callable[[M], Mapping[str, float]]
+"""Scores of a model as it is; the first is the one that counts, and more is better."""
 
 
-class Source(Protocol):
+class Source(Protocol[S_co]):
     """Where batches come from: see `sentvec.train.sampling.Sampler`."""
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[int, Batch]]:
+    def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[int, S_co]]:
         """Yield (number of the data set, batch) of an epoch from its `start`-th batch on."""
 
     def steps(self, epoch: int) -> int:
@@ -67,29 +65,25 @@ class Trained:
 
 
 def train(
-    checkpoint: Checkpoint,
-    source: Source,
-    objectives: Sequence[Objective],
+    learner: Learner[B, M],
+    source: Source[B],
     folder: Path,
     config: TrainConfig,
     *,
-    judge: Judge | None = None,
+    judge: Judge[M] | None = None,
     origin: str = "",
-    device: str = "auto",
     resume: bool = False,
     progress: bool | None = None,
 ) -> Trained:
     """Train a model.
 
     Args:
-        checkpoint: it is taken over: its encoder changes in place.
+        learner: the model; it changes in place.
         source: batches.
-        objectives: one for each data set of the source, in its order.
         folder: where the model goes, and, under `run/`, settings, metrics and the state to go on from.
         config: settings.
         judge: scores during training; the best model by its first score is what the folder gets.
         origin: what the model and the data were, for `resume` to compare.
-        device: where to train.
         resume: go on with the run in the folder, if there is one.
         progress: see `sentvec.progress.track`.
 
@@ -97,51 +91,39 @@ def train(
         OutputError: the folder has a run already and `resume` is False, or one of something else.
         NonFiniteOutput: the loss is NaN or infinite; the last good state stays.
     """
-    return _Run(checkpoint, source, objectives, folder, config, judge, origin, device).go(resume, progress)
+    return _Run(learner, source, folder, config, judge, origin).go(resume, progress)
 
 
-class _Run:
+class _Run(Generic[B, M]):
     """One run. See `train`."""
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
-        source: Source,
-        objectives: Sequence[Objective],
+        learner: Learner[B, M],
+        source: Source[B],
         folder: Path,
         config: TrainConfig,
-        judge: Judge | None,
+        judge: Judge[M] | None,
         origin: str,
-        device: str,
     ) -> None:
-        self.checkpoint, self.source, self.folder, self.config, self.judge = checkpoint, source, folder, config, judge
-        self.device = device_of(device)
+        self.learner, self.source, self.folder, self.config, self.judge = learner, source, folder, config, judge
         torch.manual_seed(config.seed)
-        self.encoder, self.projections = learnt(checkpoint)
-        modules = [self.encoder, *self.projections, *objectives]
-        for module in modules:
-            module.to(self.device).train()
-        autocast = precision_of(config.precision)
-        self.steppers = [
-            Step(checkpoint, one, self.device, config.micro_tokens, autocast, config.prompts) for one in objectives
-        ]
+        self.encoder = learner.encoder
         self.layers = layer_count(name for name, _ in self.encoder.named_parameters())
         if config.freeze > self.layers:
             raise InvalidInput(f"freeze is {config.freeze}, but the encoder has {self.layers} layers.")
         self.optimizer = adamw(
             groups(
                 self.encoder,
-                [*self.projections, *objectives],
+                learner.extra.values(),
                 rate=config.learning_rate,
                 head_rate=config.learning_rate if config.head_rate is None else config.head_rate,
                 decay=config.weight_decay,
                 layer_decay=config.layer_decay,
             )
         )
-        names = ["encoder", *(f"projection.{i}" for i in range(len(self.projections)))]
-        names += [f"objective.{i}" for i in range(len(objectives))]
         key = hashlib.sha256(json.dumps([asdict(config), origin], sort_keys=True, default=str).encode()).hexdigest()
-        self.state = Stateful(dict(zip(names, modules, strict=True)), self.optimizer, key)
+        self.state = Stateful({"encoder": self.encoder, **learner.extra}, self.optimizer, key)
         self.position = Position()
         self.total = self._total()
         self.scores: Mapping[str, float] = {}
@@ -175,7 +157,7 @@ class _Run:
         """Run what is left of an epoch, and say whether the run should end early."""
         config, position = self.config, self.position
         here = self.source.steps(position.epoch)
-        gathered: list[tuple[int, Batch]] = []
+        gathered: list[tuple[int, B]] = []
         for found in self.source.batches(position.epoch, position.batch):
             gathered.append(found)
             if len(gathered) < config.accumulate and position.batch + len(gathered) < here:
@@ -198,13 +180,13 @@ class _Run:
     def _due(self, every: int | None, here: int) -> bool:
         return self.position.batch >= here if every is None else self.position.step % every == 0
 
-    def _step(self, gathered: list[tuple[int, Batch]]) -> None:
+    def _step(self, gathered: list[tuple[int, B]]) -> None:
         position, config = self.position, self.config
         set_rates(
             self.optimizer, rate_factor(config.schedule, position.step, self.total, round(config.warmup * self.total))
         )
         for number, batch in gathered:
-            loss = self.steppers[number].run(batch, 1.0 / len(gathered))
+            loss = self.learner.run(number, batch, 1.0 / len(gathered))
             if not abs(loss) < float("inf"):
                 raise NonFiniteOutput(
                     f"the loss at step {position.step} is {loss}. Lower the learning rate ({config.learning_rate}), or "
@@ -212,7 +194,7 @@ class _Run:
                 )
             position.loss += loss
             position.counted += 1
-            position.texts += sum(map(len, batch.columns))
+            position.texts += self.learner.count(batch)
         if config.clip is not None:
             nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], config.clip)
         self.optimizer.step()
@@ -237,7 +219,7 @@ class _Run:
         if self.judge is None:
             return False
         now = torch.get_rng_state()
-        scores = self.judge(copied(self.checkpoint))
+        scores = self.judge(self.learner.copy())
         torch.set_rng_state(now)  # evaluating must not change what training draws
         self._log({f"score/{name}": value for name, value in scores.items()})
         value = next(iter(scores.values()))
@@ -261,22 +243,9 @@ class _Run:
             load_state(run / BEST, self.state)
         for module in self.state.modules.values():
             module.eval()
-        save_checkpoint(self.folder, copied(self.checkpoint))
+        self.learner.save(self.folder)
         loss = self.position.loss / max(self.position.counted, 1)
         return Trained(self.folder, self.position.step, loss, self.scores, seconds)
-
-
-def copied(checkpoint: Checkpoint) -> Checkpoint:
-    """Return a checkpoint that does not change when the first one learns on, on the processor, ready to encode."""
-    recipe = checkpoint.recipe
-    steps = tuple(copy.deepcopy(step).cpu() if isinstance(step, nn.Module) else step for step in recipe.steps)
-    for step in steps:
-        if isinstance(step, nn.Module):
-            step.eval()
-    encoder = copy.deepcopy(checkpoint.encoder)
-    assert isinstance(encoder, nn.Module)
-    encoder.cpu().eval()
-    return replace(checkpoint, encoder=encoder, recipe=replace(recipe, steps=steps))
 
 
 def _cut_log(path: Path, step: int) -> None:

@@ -8,61 +8,126 @@ only.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from sentvec.batch import TokenIds, pack
 from sentvec.checkpoint.load import Checkpoint
+from sentvec.checkpoint.save import save_checkpoint
 from sentvec.models.heads import Projection
+from sentvec.runtime.device import device_of, precision_of
 from sentvec.runtime.engine import Engine
 from sentvec.runtime.forward import Finish, vectors
 from sentvec.runtime.plan import plan
 from sentvec.train.batches import Batch
+from sentvec.train.config import TrainConfig
 from sentvec.train.objectives import Objective
 
+B_contra = TypeVar("B_contra", contravariant=True)
+M_co = TypeVar("M_co", covariant=True)
 
-@dataclass(frozen=True)
-class Step:
-    """One batch's forward and backward pass.
+
+class Learner(Protocol[B_contra, M_co]):
+    """What the loop needs of a model that learns.
 
     Attributes:
-        checkpoint: what is trained: encoder and projections, in float32.
-        objective: what is learnt.
-        device: where.
-        micro_tokens: most tokens that go through with gradients at once.
-        autocast: number format of the products.
-        prompts: what to put in front of the texts of a column, by role: query or document.
+        encoder: the encoder.
+        extra: all else that has a state: projections, heads, objectives, by name.
     """
 
-    checkpoint: Checkpoint
-    objective: Objective
-    device: torch.device
-    micro_tokens: int
-    autocast: torch.dtype = torch.float32
-    prompts: Mapping[str, str] = field(default_factory=dict)
+    encoder: nn.Module
+    extra: Mapping[str, nn.Module]
 
-    @property
-    def engine(self) -> Engine:
-        """What tokenises."""
-        return Engine(self.checkpoint.tokenizer, self.checkpoint.recipe, self.device)
+    def run(self, number: int, batch: B_contra, scale: float) -> float:
+        """Add the gradient of `scale` times the loss of a batch of data set `number` to all parameters; return it."""
 
-    def run(self, batch: Batch, scale: float = 1.0) -> float:
+    def count(self, batch: B_contra) -> int:
+        """Return how many texts a batch has."""
+
+    def copy(self) -> M_co:
+        """Return the model as it is, ready to be judged; it stays so while this one learns on."""
+
+    def save(self, folder: Path) -> None:
+        """Write the model into a folder."""
+
+
+class EmbedderLearner:
+    """An encoder, its projections, and an objective for each data set.
+
+    Args:
+        checkpoint: what is trained; it is taken over, and changes in place.
+        objectives: one for each data set.
+        config: number format, tokens at once, prompts.
+        device: where.
+
+    Attributes:
+        encoder, extra: see `Learner`.
+        checkpoint: what is trained.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, objectives: Sequence[Objective], config: TrainConfig, *, device: str = "auto"
+    ) -> None:
+        assert isinstance(checkpoint.encoder, nn.Module)
+        self.encoder = checkpoint.encoder
+        projections = [step for step in checkpoint.recipe.steps if isinstance(step, Projection)]
+        self.extra: dict[str, nn.Module] = {f"projection.{i}": step for i, step in enumerate(projections)}
+        self.extra |= {f"objective.{i}": one for i, one in enumerate(objectives)}
+        self.checkpoint = checkpoint
+        self.device = device_of(device)
+        for module in (self.encoder, *self.extra.values()):
+            module.to(self.device).train()
+        self._objectives = objectives
+        self._tokens = config.micro_tokens
+        self._autocast = precision_of(config.precision)
+        self._engine = Engine(checkpoint.tokenizer, checkpoint.recipe, self.device)
+        self._prompts = config.prompts
+
+    def run(self, number: int, batch: Batch, scale: float) -> float:
         """Add the gradient of `scale` times the loss to all parameters, and return the loss."""
-        rows, sizes = self._rows(batch)
-        parts = plan([len(row) for row in rows], self.micro_tokens)
+        objective = self._objectives[number]
+        rows, sizes = self._rows(batch, objective.views)
+        parts = plan([len(row) for row in rows], self._tokens)
         if len(parts) == 1:
             found = self._encode(rows, parts[0])
-            loss = self.objective(_columns(_in_order(found, parts), sizes), batch)
+            loss = objective(torch.split(_in_order(found, parts), sizes), batch)
             torch.autograd.backward(loss * scale)
             return float(loss.detach())
-        return self._in_parts(rows, sizes, parts, batch, scale)
+        return self._in_parts(rows, sizes, parts, objective, batch, scale)
+
+    def count(self, batch: Batch) -> int:
+        """Return how many texts a batch has."""
+        return sum(map(len, batch.columns))
+
+    def copy(self) -> Checkpoint:
+        """Return the checkpoint as it is, on the processor, ready to encode."""
+        checkpoint = self.checkpoint
+        recipe = checkpoint.recipe
+        steps = tuple(still(step) if isinstance(step, nn.Module) else step for step in recipe.steps)
+        encoder = copy.deepcopy(checkpoint.encoder)
+        assert isinstance(encoder, nn.Module)
+        encoder.cpu().eval()
+        return replace(checkpoint, encoder=encoder, recipe=replace(recipe, steps=steps))
+
+    def save(self, folder: Path) -> None:
+        """Write the model as sentence-transformers has it."""
+        save_checkpoint(folder, self.copy())
 
     def _in_parts(
-        self, rows: list[TokenIds], sizes: list[int], parts: list[list[int]], batch: Batch, scale: float
+        self,
+        rows: list[TokenIds],
+        sizes: list[int],
+        parts: list[list[int]],
+        objective: Objective,
+        batch: Batch,
+        scale: float,
     ) -> float:
         before, found = [], []
         with torch.no_grad():
@@ -70,7 +135,7 @@ class Step:
                 before.append(torch.get_rng_state())
                 found.append(self._encode(rows, part))
         known = _in_order(torch.cat(found), parts).requires_grad_()
-        loss = self.objective(_columns(known, sizes), batch)
+        loss = objective(torch.split(known, sizes), batch)
         torch.autograd.backward(loss * scale)
         assert known.grad is not None, "an objective that does not depend on vectors"
         for part, state in zip(parts, before, strict=True):
@@ -79,31 +144,28 @@ class Step:
             torch.autograd.backward(again, known.grad[torch.tensor(part)])
         return float(loss.detach())
 
-    def _rows(self, batch: Batch) -> tuple[list[TokenIds], list[int]]:
+    def _rows(self, batch: Batch, views: int) -> tuple[list[TokenIds], list[int]]:
         """Tokenise all columns, as often as the objective wants them, and return how many texts each has."""
         rows: list[TokenIds] = []
         sizes = []
         for number, texts in enumerate(batch.columns):
-            prefix = self.prompts.get("query" if number == 0 else "document", "")
-            rows += self.engine.tokenize(texts, prefix)
+            prefix = self._prompts.get("query" if number == 0 else "document", "")
+            rows += self._engine.tokenize(texts, prefix)
             sizes.append(len(texts))
-        return rows * self.objective.views, sizes * self.objective.views
+        return rows * views, sizes * views
 
     def _encode(self, rows: Sequence[TokenIds], chosen: list[int]) -> Tensor:
         packed = pack([rows[i] for i in chosen], self.device)
-        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast != torch.float32):
+        with torch.autocast(self.device.type, self._autocast, enabled=self._autocast != torch.float32):
             return vectors(self.checkpoint.encoder, self.checkpoint.recipe, packed, Finish()).float()
 
 
-def learnt(checkpoint: Checkpoint) -> tuple[nn.Module, list[nn.Module]]:
-    """Return what of a checkpoint learns: its encoder, and its projections."""
-    encoder = checkpoint.encoder
-    assert isinstance(encoder, nn.Module)
-    return encoder, [step for step in checkpoint.recipe.steps if isinstance(step, Projection)]
+T = TypeVar("T", bound=nn.Module)
 
 
-def _columns(found: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
-    return torch.split(found, sizes)
+def still(module: T) -> T:
+    """Return a copy of a module on the processor, in evaluation mode."""
+    return copy.deepcopy(module).cpu().eval()
 
 
 def _in_order(found: Tensor, parts: list[list[int]]) -> Tensor:
