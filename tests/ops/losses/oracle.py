@@ -1,0 +1,40 @@
+"""What tests of losses share: the loss of sentence-transformers on given vectors, and gradients of two functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Given(nn.Module):
+    """Stands where sentence-transformers wants a model, and hands over the vectors that it is asked to embed."""
+
+    def forward(self, features: dict[str, Any]) -> dict[str, Any]:
+        return features
+
+    def get_embedding_dimension(self) -> int:
+        return 6
+
+
+def st_loss(name: str, columns: tuple[Tensor, ...], labels: Tensor | None = None, **options: Any) -> Tensor:
+    """Return sentence-transformers' loss called `name` of `columns`."""
+    from sentence_transformers.sentence_transformer import losses
+
+    return getattr(losses, name)(Given(), **options)([{"sentence_embedding": column} for column in columns], labels)
+
+
+def gradients(loss: Callable[..., Tensor], *vectors: Tensor) -> tuple[Tensor, ...]:
+    """Return the gradient of a loss for each of the vectors it takes."""
+    leaves = [part.detach().clone().requires_grad_() for part in vectors]
+    return torch.autograd.grad(loss(*leaves), leaves)
+
+
+def same(ours: Callable[..., Tensor], naive: Callable[..., Tensor], *vectors: Tensor) -> None:
+    """Hold a loss to another in value, in gradient, and to finite differences."""
+    torch.testing.assert_close(ours(*vectors), naive(*vectors))
+    torch.testing.assert_close(gradients(ours, *vectors), gradients(naive, *vectors))
+    doubles = [part.double().requires_grad_() for part in vectors]
+    assert torch.autograd.gradcheck(ours, doubles)
