@@ -76,10 +76,12 @@ class EmbedderLearner:
         self, checkpoint: Checkpoint, objectives: Sequence[Objective], config: TrainConfig, *, device: str = "auto"
     ) -> None:
         assert isinstance(checkpoint.encoder, nn.Module)
-        self.encoder = checkpoint.encoder
+        self.encoder: nn.Module = checkpoint.encoder
         projections = [step for step in checkpoint.recipe.steps if isinstance(step, Projection)]
-        self.extra: dict[str, nn.Module] = {f"projection.{i}": step for i, step in enumerate(projections)}
-        self.extra |= {f"objective.{i}": one for i, one in enumerate(objectives)}
+        self.extra: Mapping[str, nn.Module] = {
+            **{f"projection.{i}": step for i, step in enumerate(projections)},
+            **{f"objective.{i}": one for i, one in enumerate(objectives)},
+        }
         self.checkpoint = checkpoint
         self.device = device_of(device)
         for module in (self.encoder, *self.extra.values()):
