@@ -47,12 +47,16 @@ class Dataset:
         kind: what an example is.
         examples: all of them.
         labels: names of the classes, where there are classes.
+        columns: (role, column) of what was read, as `sentvec.train.roles` calls roles.
+        notes: what reading found and a user should know before training, a sentence each.
     """
 
     name: str
     kind: Kind
     examples: Sequence[Example]
     labels: tuple[str, ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of examples."""
