@@ -161,13 +161,29 @@ def test_what_is_refused(classifier: Task, texts: Any, options: dict[str, Any], 
     [
         ({"candidate_labels": []}, "candidate_labels has no label"),
         ({"candidate_labels": ", "}, "candidate_labels has no label"),
-        ({"candidate_labels": ["a"], "hypothesis_template": "it is so"}, "has no {} for the label"),
+        ({"candidate_labels": None}, "labels are NoneType .* give a list of str"),
+        ({"candidate_labels": ["a", 5]}, "label 1 is int"),
+        ({"candidate_labels": "a, b, a"}, "label 'a' stands twice"),
+        *(
+            ({"candidate_labels": ["a"], "hypothesis_template": template}, "should be a sentence with one {}")
+            for template in ("it is so", "{} {}", "{", "{x}", "{1}", "{0.__class__}", "{:>1000000}", "{{}}", "{!r}", 5)
+        ),
     ],
+    ids=str,
 )
 def test_zero_shot_refuses(tmp_path: Path, options: dict[str, Any], said: str) -> None:
     tiny(tmp_path, "bert", HEAD, **NLI)
     with pytest.raises(InvalidInput, match=said):
         pipeline("zero-shot-classification", tmp_path, device="cpu")("a", **options)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_zero_shot_of_nothing_is_nothing(tmp_path: Path, multi_label: bool) -> None:
+    tiny(tmp_path, "bert", HEAD, **NLI)
+    ours = pipeline("zero-shot-classification", tmp_path, device="cpu")
+    assert ours([], ["a", "b"], multi_label=multi_label) == []
+    braces = ours("the cat", ["a", "b"], hypothesis_template="{{ {} }}", multi_label=multi_label)
+    assert braces == ours("the cat", ["a", "b"], hypothesis_template="{{ {0} }}", multi_label=multi_label)
 
 
 def test_a_task_asked_of_another_head_names_the_head(tmp_path: Path) -> None:
@@ -176,8 +192,9 @@ def test_a_task_asked_of_another_head_names_the_head(tmp_path: Path) -> None:
         if kind.head not in ("masked-lm", None):
             with pytest.raises(HeadNotFound, match=r"BertForMaskedLM.*Ask for masked-lm"):
                 pipeline(task, tmp_path)
-    with pytest.raises(InvalidInput, match="task 'sing' is not known. Known: .*ner"):
-        pipeline("sing", tmp_path)
+    for odd in ("sing", None, []):
+        with pytest.raises(InvalidInput, match=r"task .* is not known. Known: .*ner"):
+            pipeline(odd, tmp_path)  # type: ignore[arg-type]
 
 
 def test_one_forward_serves_many_texts(classifier: Task) -> None:

@@ -53,6 +53,8 @@ def test_long_texts_are_refused_and_cut_ones_need_a_mask(tmp_path: Path) -> None
         ("[MASK]", {"top_k": 0}, "top_k is 0"),
         ("[MASK]", {"targets": []}, "targets holds no word"),
         ("[MASK]", {"targets": [" "]}, "target ' ' has no token"),
+        ("[MASK]", {"targets": 5}, "targets are int"),
+        ("[MASK]", {"targets": ["cat", b"dog"]}, "target 1 is bytes"),
         (3, {}, "the input is int"),
     ],
 )

@@ -42,6 +42,7 @@ def test_entities_equal_transformers(tmp_path: Path, family: str, strategy: str)
     assert same(ours(texts[0], aggregation_strategy=strategy), found[0])
     every = {"aggregation_strategy": strategy, "ignore_labels": ["PER", "I-LOC"]}
     assert same(ours(texts, **every), theirs(texts, **every))
+    assert ours(texts, ignore_labels="I-LOC") == ours(texts, ignore_labels=["I-LOC"])  # and not the letters of it
 
 
 @pytest.mark.parametrize("stride", [0, 7, 30])
@@ -75,6 +76,8 @@ def test_too_long_without_aggregation_is_refused(tmp_path: Path) -> None:
     [
         ({"aggregation_strategy": "best"}, "'best' is not known. Known: none, simple, first, average, max"),
         ({"stride": -1}, "stride is -1"),
+        ({"ignore_labels": None}, "ignored labels are NoneType"),
+        ({"ignore_labels": [5]}, "ignored label 0 is int"),
         ({"stride": 62}, "windows of 62 tokens cannot overlap by 62"),
     ],
 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from string import Formatter
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,17 @@ import numpy as np
 from sentvec.errors import HeadNotFound, InvalidInput
 from sentvec.runtime.engine import Array
 from sentvec.runtime.headed import HeadedModel
-from sentvec.tasks.inputs import Result, listed, one_of, plain_text, sigmoid, softmax, text_or_pair, whole
+from sentvec.tasks.inputs import (
+    Result,
+    listed,
+    one_of,
+    plain_text,
+    sigmoid,
+    softmax,
+    text_or_pair,
+    texts_of,
+    whole,
+)
 
 FUNCTIONS = ("sigmoid", "softmax", "none")
 
@@ -111,17 +123,17 @@ class ZeroShotClassification:
             A dict of `sequence`, `labels` and `scores`, best first; a list of them for a list.
 
         Raises:
-            InvalidInput: there is no label, the template has no place for it, or a pair is too long.
+            InvalidInput: there is no label or one stands twice, the template has not one place for it, or a pair is
+                too long.
         """
         given, alone = listed(texts)
         sequences = [plain_text(text, place) for place, text in enumerate(given)]
         labels = _candidates(candidate_labels)
-        if not isinstance(hypothesis_template, str) or "{" not in hypothesis_template:
-            raise InvalidInput(f"hypothesis_template is {hypothesis_template!r}, which has no {{}} for the label.")
+        _check_template(hypothesis_template)
         sentences = [hypothesis_template.format(label) for label in labels]
         _refuse_long(self.model, [(text, sentences) for text in sequences])
         logits = self.model.text_logits([(text, sentence) for text in sequences for sentence in sentences])
-        cube = logits.reshape(len(sequences), len(labels), -1)
+        cube = logits.reshape(len(sequences), len(labels), len(self.model.labels))
         if multi_label or len(labels) == 1:
             against = -1 if self.entails == 0 else 0
             scores = softmax(cube[..., [against, self.entails]])[..., 1]
@@ -215,11 +227,27 @@ def _labelled(labels: Sequence[str], scores: Array) -> list[Result]:
 
 
 def _candidates(given: str | Sequence[str]) -> list[str]:
-    labels = [label.strip() for label in given.split(",")] if isinstance(given, str) else list(given)
-    labels = [plain_text(label, place) for place, label in enumerate(labels) if label != ""]
+    labels = [label.strip() for label in given.split(",")] if isinstance(given, str) else texts_of(given, "label")
+    labels = [label for label in labels if label]
     if not labels:
         raise InvalidInput("candidate_labels has no label; give a list of them, or a str with commas between them.")
+    if twice := [label for label, times in Counter(labels).items() if times > 1]:
+        raise InvalidInput(f"label {twice[0]!r} stands twice, and would get two shares of one; give each label once.")
     return labels
+
+
+def _check_template(template: object) -> None:
+    """Refuse a sentence that has not one place for a label, and whatever else format strings can ask for: attributes
+    of objects, or padding that fills the memory."""
+    try:
+        parts = list(Formatter().parse(template)) if isinstance(template, str) else []
+    except ValueError:  # a brace alone
+        parts = []
+    places = [part[1:] for part in parts if part[1] is not None]
+    if places not in ([("", "", None)], [("0", "", None)]):
+        raise InvalidInput(
+            f"hypothesis_template is {str(template)[:80]!r}, which should be a sentence with one {{}}, for the label."
+        )
 
 
 def _question(given: object, place: int) -> tuple[str, list[str]]:

@@ -13,7 +13,7 @@ from sentvec.batch import PackedBatch, TokenIds
 from sentvec.errors import InvalidInput, TokenizerError
 from sentvec.runtime.engine import Array
 from sentvec.runtime.headed import HeadedModel
-from sentvec.tasks.inputs import Result, listed, plain_text, whole
+from sentvec.tasks.inputs import Result, listed, plain_text, texts_of, whole
 
 _log = logging.getLogger("sentvec")
 
@@ -102,7 +102,7 @@ class FillMask:
 
     def _targets(self, given: str | Sequence[str]) -> list[int]:
         tokenizer = self.model.engine.tokenizer
-        words = [given] if isinstance(given, str) else [plain_text(word, place) for place, word in enumerate(given)]
+        words = [given] if isinstance(given, str) else texts_of(given, "target")
         vocab = tokenizer.vocab()
         found: dict[int, None] = {}
         for word, pieces in zip(words, tokenizer.pieces(words), strict=True):

@@ -62,6 +62,21 @@ def plain_text(given: object, place: int) -> str:
     raise InvalidInput(f"text {place} is {type(given).__name__} ({str(given)[:60]!r}); give a str.")
 
 
+def texts_of(given: object, what: str) -> list[str]:
+    """Return a list, or another iterable, of str.
+
+    Raises:
+        InvalidInput: it is none; `what` says what each of them is.
+    """
+    if isinstance(given, str | bytes | bytearray) or not isinstance(given, Iterable):
+        raise InvalidInput(f"{what}s are {type(given).__name__} ({str(given)[:60]!r}); give a list of str.")
+    texts = list(given)
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InvalidInput(f"{what} {place} is {type(text).__name__} ({str(text)[:60]!r}); give a str.")
+    return texts
+
+
 def one_of(value: T, known: Iterable[T], name: str) -> T:
     """Return a value that is known.
 
@@ -97,6 +112,11 @@ def softmax(logits: Array) -> Array:
 
 
 def sigmoid(logits: Array) -> Array:
-    """Turn logits into shares from 0 to 1, each by itself."""
-    shares: NDArray[np.float32] = (1 / (1 + np.exp(-logits))).astype(np.float32)
+    """Turn logits into shares from 0 to 1, each by itself.
+
+    >>> sigmoid(np.array([0.0, -1000.0], np.float32)).round(6).tolist()
+    [0.5, 0.0]
+    """
+    # float32 ends at exp(88); below, the share is zero to all places
+    shares: NDArray[np.float32] = (1 / (1 + np.exp(-np.maximum(logits, -88)))).astype(np.float32)
     return shares

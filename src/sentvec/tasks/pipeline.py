@@ -91,7 +91,7 @@ def pipeline(
         ModelError: the model's files are broken, unsafe or not supported.
         InvalidInput: there is no such task, or an argument's value is not known.
     """
-    name = ALIASES.get(task, task)
+    name = ALIASES.get(task, task) if isinstance(task, str) else None
     if name not in (*TASKS, *HEADLESS):
         raise InvalidInput(f"task {task!r} is not known. Known: {', '.join(KNOWN)}.")
     where: dict[str, Any] = {

@@ -11,7 +11,7 @@ from sentvec.errors import InvalidInput
 from sentvec.runtime.engine import Array
 from sentvec.runtime.headed import HeadedModel
 from sentvec.tasks.entities import STRATEGIES, Token, entities, merged
-from sentvec.tasks.inputs import Result, listed, one_of, plain_text, whole
+from sentvec.tasks.inputs import Result, listed, one_of, plain_text, texts_of, whole
 from sentvec.tasks.windows import windows
 from sentvec.text.tokenizer import Pieces
 
@@ -34,7 +34,7 @@ class TokenClassification:
         texts: Any,
         *,
         aggregation_strategy: str = "none",
-        ignore_labels: Sequence[str] = ("O",),
+        ignore_labels: str | Sequence[str] = ("O",),
         stride: int | None = None,
     ) -> Any:
         """Find entities.
@@ -45,7 +45,7 @@ class TokenClassification:
         Args:
             texts: one str or a list of them, in any language that the model reads.
             aggregation_strategy: none, simple, first, average or max, see `sentvec.tasks.entities.entities`.
-            ignore_labels: labels that are not told.
+            ignore_labels: labels that are not told, or one of them.
             stride: tokens that windows share; None is a quarter of what the model reads.
 
         Returns:
@@ -59,6 +59,7 @@ class TokenClassification:
         given, alone = listed(texts)
         sentences = [plain_text(text, place) for place, text in enumerate(given)]
         strategy = one_of(aggregation_strategy, STRATEGIES, "aggregation_strategy")
+        ignored = [ignore_labels] if isinstance(ignore_labels, str) else texts_of(ignore_labels, "ignored label")
         tokenizer = self.model.engine.tokenizer
         room = self.model.max_seq_length - tokenizer.special_tokens
         overlap = room // 4 if stride is None else whole(stride, "stride", least=0)
@@ -90,7 +91,7 @@ class TokenClassification:
             for cut in cuts:
                 tokens = self._tokens(text, one, cut, next(scores))
                 told = entities(tokens, self.model.labels, strategy, tokenizer.join)
-                every += [e for e in told if e.get("entity_group", e.get("entity")) not in ignore_labels]
+                every += [e for e in told if e.get("entity_group", e.get("entity")) not in ignored]
             results.append(merged(every) if len(cuts) > 1 else every)
         return results[0] if alone else results
 
