@@ -211,6 +211,8 @@ class _Run(Generic[B, M]):
         """Hold still what does not learn yet. Frozen parameters have no gradient, so the optimiser passes them over."""
         thawed = 0 if self.config.unfreeze_every is None else self.position.step // self.config.unfreeze_every
         frozen = self.config.freeze - thawed
+        if frozen == self.layers > 0 and not any(list(module.parameters()) for module in self.learner.extra.values()):
+            raise InvalidInput(f"freeze is {frozen}, which leaves nothing that could learn; freeze fewer layers.")
         for name, parameter in self.encoder.named_parameters():
             parameter.requires_grad_(not (frozen > 0 and depth_of(name, self.layers) <= frozen))
 

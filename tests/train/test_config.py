@@ -1,0 +1,42 @@
+"""Settings: what is not possible is refused by name, and what is written can be read."""
+
+from __future__ import annotations
+
+import pytest
+
+from sentvec.errors import ConfigError, InvalidInput
+from sentvec.train.config import TrainConfig, read_config
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("epochs", 0), ("batch_size", True), ("batch_size", 2.5), ("accumulate", -1), ("max_steps", 0), ("freeze", -1),
+        ("schedule", "exponential"), ("precision", "int8"), ("warmup", 1.5), ("layer_decay", "a"),
+        ("learning_rate", float("nan")), ("weight_decay", -0.1), ("micro_tokens", 0), ("patience", 0),
+    ],
+)  # fmt: skip
+def test_what_is_not_possible_is_named(setting, value):
+    with pytest.raises(InvalidInput, match=setting):
+        TrainConfig(**{setting: value})
+
+
+def test_written_and_read_again(tmp_path):
+    config = TrainConfig(
+        loss="infonce", loss_options={"temperature": 0.02, "both": True}, prompts={"query": 'say "这": '}, max_steps=7
+    )
+    (tmp_path / "run.toml").write_text(config.to_toml(), encoding="utf-8")
+    assert read_config(tmp_path / "run.toml") == config
+    assert read_config(tmp_path / "run.toml", seed=3).seed == 3
+
+
+def test_files_that_cannot_be_used(tmp_path):
+    (tmp_path / "bad.toml").write_text("epochs = ", encoding="utf-8")
+    (tmp_path / "unknown.toml").write_text("epoch = 3", encoding="utf-8")
+    for name, message in (
+        ("bad", "cannot be read as TOML"),
+        ("unknown", "'epoch', which is not known"),
+        ("no", "No such"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            read_config(tmp_path / f"{name}.toml")
