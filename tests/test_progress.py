@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
 import pytest
@@ -81,3 +82,52 @@ def test_show_false_shows_nothing(timers, on_terminal):
     with progress.track("Indexing", 10, show=False) as advance:
         advance(1)
     assert (timers, terminal.getvalue()) == ([], "")
+
+
+def lines(terminal):
+    """Return what a terminal shows at the end: lines that were drawn over are gone."""
+    shown, row = [""], 0
+    for part in re.findall(r"\x1b\[\d*A|\x1b\[2K|\x1b\[[\d;?]*[a-zA-Z]|\r|\n|[^\x1b\r\n]+", terminal.getvalue()):
+        if part.endswith("A") and part.startswith("\x1b"):
+            row -= int(part[2:-1] or 1)
+        elif part == "\x1b[2K":
+            shown[row] = ""
+        elif part == "\n":
+            row += 1
+            shown += [""] * (row + 1 - len(shown))
+        elif part[0] not in "\x1b\r":
+            shown[row] += part
+    return [line for line in shown if line.strip()]
+
+
+def test_a_bar_within_a_bar_has_a_line_of_its_own(timers, on_terminal):
+    terminal = on_terminal()
+    with progress.track("Sets", 2) as outer:
+        with progress.track("Encoding", 10) as inner:
+            for _, appear in timers:
+                appear()
+            outer(1, label="the second set, whose name is long")
+            inner(10)
+            progress._display.bars.refresh()
+            first, second = lines(terminal)
+            assert "second set, whose name is long"[-23:] in first and "1/2" in first
+            assert "Encoding" in second and "10/10" in second
+        progress._display.bars.refresh()
+        (only,) = lines(terminal)
+        assert "1/2" in only
+    assert lines(terminal) == []
+
+
+def test_a_call_after_the_end_is_passed_over(timers, on_terminal):
+    on_terminal()
+    with progress.track("Indexing", 10) as advance:
+        pass
+    advance(1)
+
+
+def test_log_lines_call_the_work_by_its_new_name(monkeypatch, caplog):
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.0)
+    caplog.set_level("INFO", logger="sentvec")
+    with progress.track("Sets", 2) as advance:
+        advance(1, label="second")
+    assert caplog.messages[0].startswith("second: 1 of 2")

@@ -8,19 +8,24 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _log = logging.getLogger("sentvec")
 
 BAR_AFTER_S = 2.0
 LOG_EVERY_S = 10.0
+_LABEL = 24  # letters of what a bar is called
 
 
 class Advance(Protocol):
     """Called with the number of steps just done, and with the tokens in them where these are counted."""
 
-    def __call__(self, steps: int, tokens: int = 0) -> None:
-        """Count `steps` steps and `tokens` tokens as done."""
+    def __call__(self, steps: int, tokens: int = 0, *, label: str | None = None) -> None:
+        """Count `steps` steps and `tokens` tokens as done, and from now on call the work `label` where one is given."""
 
 
 @contextmanager
@@ -34,7 +39,7 @@ def track(label: str, total: int | None, show: bool | None = None) -> Iterator[A
             (level INFO) every ten seconds elsewhere; True shows from the start; False shows nothing.
     """
     if show is False:
-        yield lambda steps, tokens=0: None
+        yield lambda steps, tokens=0, *, label=None: None
     elif sys.stderr.isatty():
         with _bar(label, total, after=0.0 if show else BAR_AFTER_S) as advance:
             yield advance
@@ -42,69 +47,108 @@ def track(label: str, total: int | None, show: bool | None = None) -> Iterator[A
         yield _logged(label, total, every=LOG_EVERY_S, level=logging.WARNING if show else logging.INFO)
 
 
+@dataclass
+class _Display:
+    """The bars of this process. A terminal has one cursor, so bars that are there at once share one display."""
+
+    bars: Progress | None = None
+    held: int = 0
+    seen: bool = False
+
+
+_display = _Display()
+_guard = threading.RLock()  # a bar may end in the middle of another's beginning, when a signal ends the command
+
+
 @contextmanager
 def _bar(label: str, total: int | None, after: float) -> Iterator[Advance]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    rate = TextColumn("{task.fields[rate]}")
-    left = (TimeRemainingColumn(), TextColumn("left"))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, *left)
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    task = bar.add_task(label, total=total, rate="")
     begun = time.monotonic()
     done = read = 0
-    started = ended = False
-    guard = threading.Lock()
+    ended = False
+    with _guard:
+        if _display.bars is None:
+            _display.bars = _bars()
+        _display.held += 1
+        bars = _display.bars
+        task = bars.add_task(_cut(label), total=total, rate="", visible=False)
 
-    def start() -> None:
-        nonlocal started
-        with guard:
+    def appear() -> None:
+        with _guard:
             if not ended:
-                bar.start()
-                started = True
+                bars.update(task, visible=True)
+                if not _display.seen:
+                    bars.start()
+                    _display.seen = True
 
-    def advance(steps: int, tokens: int = 0) -> None:
+    def advance(steps: int, tokens: int = 0, *, label: str | None = None) -> None:
         nonlocal done, read
         done, read = done + steps, read + tokens
-        bar.update(task, advance=steps, rate=_rate(done, read, time.monotonic() - begun))
+        name = None if label is None else _cut(label)
+        with _guard:
+            if ended:
+                return
+        bars.update(task, advance=steps, description=name, rate=_rate(done, read, time.monotonic() - begun))
 
     # By a timer, not by the first step: that one alone may take long, and nothing would show that work goes on.
-    timer = threading.Timer(after, start)
+    timer = threading.Timer(after, appear)
     timer.daemon = True
     timer.start()
     try:
         yield advance
     finally:
         timer.cancel()
-        with guard:
+        with _guard:
             ended = True
-            if started:
-                bar.stop()
+            _display.held -= 1
+            if _display.held:
+                bars.remove_task(task)
+            else:
+                if _display.seen:
+                    bars.stop()
+                _display.bars, _display.seen = None, False
+
+
+def _bars() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    name, rate = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[rate]}")
+    left = (TimeRemainingColumn(compact=True), TextColumn("left"))
+    # the spinner moves during a step that takes minutes
+    columns = (SpinnerColumn("line"), name, BarColumn(10), MofNCompleteColumn(), rate, *left)
+    return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def _cut(label: str) -> str:
+    """Return the end of a long label, so that numbers beside it fit in 80 columns."""
+    return label if len(label) <= _LABEL else f"…{label[1 - _LABEL :]}"
 
 
 def _logged(label: str, total: int | None, every: float, level: int) -> Advance:
+    called = label
     done = read = 0
     begun = last = time.monotonic()
 
-    def advance(steps: int, tokens: int = 0) -> None:
-        nonlocal done, read, last
-        done, read = done + steps, read + tokens
+    def advance(steps: int, tokens: int = 0, *, label: str | None = None) -> None:
+        nonlocal done, read, last, called
+        done, read, called = done + steps, read + tokens, label or called
         now = time.monotonic()
         if now - last >= every:
             last = now
-            of = f" of {total}" if total is not None else ""
+            of, rate = f" of {total}" if total is not None else "", _rate(done, read, now - begun)
             left = f", {(total - done) * (now - begun) / done:.0f} s left" if total and done else ""
-            _log.log(level, "%s: %d%s, %s%s", label, done, of, _rate(done, read, now - begun), left)
+            _log.log(level, "%s: %d%s%s%s", called, done, of, rate and f", {rate}", left)
 
     return advance
 
 
 def _rate(done: int, tokens: int, seconds: float) -> str:
-    """Speed since the beginning.
+    """Speed since the beginning; nothing for steps that take longer than a second each.
 
-    >>> _rate(50, 1500, 2.0), _rate(50, 0, 2.0)
-    ('25/s, 750 tokens/s', '25/s')
+    >>> _rate(50, 1500, 2.0), _rate(50, 0, 2.0), _rate(1, 0, 60.0)
+    ('25/s, 750 tokens/s', '25/s', '')
     """
     per = max(seconds, 1e-9)
-    return f"{done / per:.0f}/s" + (f", {tokens / per:.0f} tokens/s" if tokens else "")
+    return ", ".join(
+        f"{count / per:.0f}{what}" for count, what in ((done, "/s"), (tokens, " tokens/s")) if count >= per
+    )

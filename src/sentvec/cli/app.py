@@ -54,6 +54,20 @@ app.command("cluster")(cluster.cluster)
 app.add_typer(inspect.app, name="inspect", help="Look inside a model: attention, similarity, layers, a map of texts.")
 
 
+class _Stderr:
+    """What is stderr at the moment: while a bar is shown, log lines go above it."""
+
+    @staticmethod
+    def write(text: str) -> int:
+        """Write a text."""
+        return sys.stderr.write(text)
+
+    @staticmethod
+    def flush() -> None:
+        """Let what was written be seen."""
+        sys.stderr.flush()
+
+
 def _version(asked: bool) -> None:
     if asked:
         typer.echo(f"sentvec {__version__}")
@@ -69,7 +83,7 @@ def common(
 ) -> None:
     """Set up what all commands share: where log lines go."""
     del version
-    logging.basicConfig(stream=sys.stderr, format="%(levelname)s: %(message)s", level=logging.WARNING)
+    logging.basicConfig(stream=_Stderr(), format="%(levelname)s: %(message)s", level=logging.WARNING)
     log = logging.getLogger("sentvec")
     log.addFilter(_cleaned)  # again and again it is the same one
     log.setLevel(logging.INFO if verbose else logging.WARNING)
