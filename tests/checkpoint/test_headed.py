@@ -243,6 +243,8 @@ def test_a_missing_pooler_is_named(tmp_path: Path) -> None:
         ({"id2label": None, "num_labels": 0}, "num_labels in config.json is 0"),
         ({"problem_type": "guessing"}, "problem_type 'guessing' .* Known: regression"),
         ({"sentence_transformers": {"activation_fn": 3}}, "is 3, which should be a class path"),
+        ({"classifier_dropout": "much"}, "classifier_dropout in config.json is 'much', which should be a number from 0"),
+        ({"classifier_dropout": float("nan")}, "classifier_dropout in config.json is nan"),
     ],
 )
 def test_what_config_json_cannot_say(tmp_path: Path, change: dict[str, Any], said: str) -> None:

@@ -107,6 +107,8 @@ YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 
             "partial_rotary_factor",
         ),
         ({"rope_parameters": {"full_attention": {"rope_theta": 0}}}, "rope_theta in rope_parameters is 0"),
+        ({"rope_parameters": 0}, "rope_parameters in config.json is 0, which is not supported"),
+        ({"rope_scaling": False}, "rope_scaling in config.json is False, which is not supported"),
         ({"global_rope_theta": "much"}, "global_rope_theta is 'much', which should be a positive number"),
         ({"global_attn_every_n_layers": 0}, "global_attn_every_n_layers is 0, which should be a whole number"),
         ({"layer_types": ["full_attention"]}, r"layer_types is \['full_attention'\].* for each of 5 layers"),

@@ -14,8 +14,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from sentvec.batch import PackedBatch
+from sentvec.errors import ConfigError
 from sentvec.models import bert
-from sentvec.models.config import BERT_KEYS, EncoderConfig, Keys, read_config
+from sentvec.models.config import BERT_KEYS, DEEPEST, EncoderConfig, Keys, read_config
 from sentvec.nn.pooler import Pooler
 from sentvec.nn.probe import Probe
 from sentvec.nn.stack import Layers
@@ -49,7 +50,14 @@ _DEFAULTS = MappingProxyType({"act": "gelu_new", "dropout": 0.0, "attention_drop
 
 def read(raw: Mapping[str, Any]) -> EncoderConfig:
     """Read config.json."""
-    return read_config(raw, KEYS, own=AlbertNumbers, defaults=_DEFAULTS)
+    numbers = read_config(raw, KEYS, own=AlbertNumbers, defaults=_DEFAULTS)
+    groups, inner = numbers.own.groups, numbers.own.inner
+    if groups * inner > DEEPEST:
+        raise ConfigError(
+            f"config.json cannot be used: num_hidden_groups is {groups} and inner_group_num {inner}, whose product, "
+            f"the layers that are stored, should be {DEEPEST} at most."
+        )
+    return numbers
 
 
 def places(config: EncoderConfig) -> list[dict[str, int]]:

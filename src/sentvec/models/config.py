@@ -73,7 +73,8 @@ _REQUIRED = ("vocab", "hidden", "layers", "heads")
 # options that any file of this family may carry, and the values that are computed
 _ONLY = {"position_embedding_type": ("absolute",), "is_decoder": (False,), "add_cross_attention": (False,)}
 _LARGEST = 1 << 24  # no table of a real checkpoint has more rows; a hostile config must not ask for terabytes
-_DEEPEST = 1024  # nor for layers that take hours to build
+DEEPEST = 1024
+"""Most layers that a file may ask for: more would take hours to build."""
 
 
 def read_config(
@@ -111,7 +112,7 @@ def read_config(
         value = raw.get(key)
         if value is None:
             continue
-        if (fault := _fault(key, value, kind_of, _DEEPEST if field == "layers" else _LARGEST)) is not None:
+        if (fault := _fault(key, value, kind_of, DEEPEST if field == "layers" else _LARGEST)) is not None:
             faults.append(fault)
         elif field == "act" and value not in ACTIVATIONS:
             faults.append(f"{key} is {value!r}, which should be one of {', '.join(ACTIVATIONS)}")

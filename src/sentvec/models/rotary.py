@@ -28,8 +28,7 @@ def rotary_base(raw: Mapping[str, Any], key: str, default: float, *, kind: str |
             continue
         plain = isinstance(given, dict) and given.get("rope_type", given.get("type", "default")) == "default"
         # of the default type, every other number in there would be a scaling that some reader applies
-        odd = set(given) - {"rope_type", "type", "rope_theta"} if plain else given
-        if odd:
+        if not plain or set(given) - {"rope_type", "type", "rope_theta"}:
             raise ConfigError(
                 f"{name} in config.json is {str(given)[:200]}, which is not supported for this architecture. "
                 f"Supported: rope_type default with a rope_theta. Use a checkpoint whose positions are not scaled."

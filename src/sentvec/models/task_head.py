@@ -130,6 +130,8 @@ def build_head(part: Part, encoder: Encoder, raw: Mapping[str, Any], *, labels: 
     inner = numbers.hidden if table is None else table.shape[1]
     outputs = labels if part.rows is None else part.rows
     rate = raw.get("classifier_dropout")
+    if rate is not None and (not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate <= 1):
+        raise ConfigError(f"classifier_dropout in config.json is {rate!r}, which should be a number from 0 to 1.")
     with torch.device("meta"), NoInitialisation():
         return TaskHead(
             hidden=numbers.hidden,
