@@ -8,10 +8,9 @@
 // Compiled, loaded and called by compiled.py; steps.py says in torch what each function computes.
 
 #include <algorithm>
-#include <type_traits>
 #include <vector>
 
-#include "lanes.h"
+#include "blocks.h"
 
 namespace {
 
@@ -97,85 +96,17 @@ void act(const Product& in, int64_t rows, int64_t width, void* out, float* scale
   }
 }
 
-// 16 rows of 16 numbers become 16 columns: four rounds of interleaving
-inline void transpose(vf* r) {
-  for (int round = 0; round < 4; round++) {
-    vf t[LANES];
-    for (int i = 0; i < LANES / 2; i++) {
-      const vf a = r[i], b = r[i + LANES / 2];
-      t[2 * i] = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-      t[2 * i + 1] = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
-    }
-    for (int i = 0; i < LANES; i++) r[i] = t[i];
-  }
-}
-
-// scores[key][query] for K keys and 16 * J queries: lanes are queries, so that softmax runs down the keys
-template <int K, int J>
-inline void score_block(const float* k, const float* qt, int64_t dim, const float* near, float* scores, vf* top) {
-  vf acc[K][J] = {};
-  if (near)
-    for (int i = 0; i < K; i++)
-      for (int j = 0; j < J; j++) acc[i][j] = load_raw<vf>(near - i + j * LANES);
-  for (int64_t d = 0; d < dim; d++) {
-    vf q[J];
-    for (int j = 0; j < J; j++) q[j] = load_raw<vf>(qt + (d * J + j) * LANES);
-    for (int i = 0; i < K; i++) {
-      const float x = k[i * dim + d];
-      for (int j = 0; j < J; j++) acc[i][j] += x * q[j];
-    }
-  }
-  for (int i = 0; i < K; i++)
-    for (int j = 0; j < J; j++) {
-      store_raw(scores + (i * J + j) * LANES, acc[i][j]);
-      top[j] = vmax(top[j], acc[i][j]);
-    }
-}
-
-// out[query][feature] = sum over keys of weight times value, for Q queries and 16 * J features
-template <int Q, int J>
-inline void mix_block(const float* w, int64_t stride, const float* v, int64_t dim, int64_t length, vf (*acc)[J]) {
-  for (int i = 0; i < Q; i++)
-    for (int j = 0; j < J; j++) acc[i][j] = vf{};
-  for (int64_t n = 0; n < length; n++) {
-    vf x[J];
-    for (int j = 0; j < J; j++) x[j] = load_raw<vf>(v + n * dim + j * LANES);
-    for (int i = 0; i < Q; i++) {
-      const float p = w[n * stride + i];
-      for (int j = 0; j < J; j++) acc[i][j] += p * x[j];
-    }
-  }
-}
-
-constexpr int QUERIES = 4;
-
 // 16 * J queries of one head of one text against all its keys
 template <int J, int OUT>
 inline void queries(const float* q, const float* k, const float* v, int64_t dim, int64_t length, int64_t real,
                     const float* near, float* scratch, typename Row<OUT>::type* out, int64_t hidden) {
   float* qt = scratch;                // (dim, 16 * J)
   float* p = qt + dim * J * LANES;    // (length, 16 * J)
-  for (int j = 0; j < J; j++)
-    for (int64_t d = 0; d < dim; d += LANES) {
-      vf block[LANES];
-      for (int i = 0; i < LANES; i++)
-        block[i] = j * LANES + i < real ? load_raw<vf>(q + (j * LANES + i) * dim + d) : vf{};
-      transpose(block);
-      for (int i = 0; i < LANES; i++) store_raw(qt + ((d + i) * J + j) * LANES, block[i]);
-    }
-  constexpr int KEYS = J == 1 ? 8 : 6;
+  columns<J>(q, dim, real, qt);
   vf top[J], total[J], inverse[J];
-  for (int j = 0; j < J; j++) top[j] = splat(-INFINITY), total[j] = vf{};
-  int64_t n = 0;
-  auto score = [&](auto keys) {
-    constexpr int K = decltype(keys)::value;
-    for (; n + K <= length; n += K)
-      score_block<K, J>(k + n * dim, qt, dim, near ? near - n : nullptr, p + n * J * LANES, top);
-  };
-  score(std::integral_constant<int, KEYS>());
-  score(std::integral_constant<int, 2>());
-  score(std::integral_constant<int, 1>());
-  for (n = 0; n < length; n++)
+  for (int j = 0; j < J; j++) total[j] = vf{};
+  scores<J>(k, qt, dim, length, near, p, top);
+  for (int64_t n = 0; n < length; n++)
     for (int j = 0; j < J; j++) {
       float* at = p + (n * J + j) * LANES;
       const vf e = vexp(load_raw<vf>(at) - top[j]);
@@ -189,7 +120,7 @@ inline void queries(const float* q, const float* k, const float* v, int64_t dim,
     auto block = [&](auto width) {
       constexpr int W = decltype(width)::value;
       vf acc[QUERIES][W];
-      mix_block<QUERIES, W>(p + r, J * LANES, v + d, dim, length, acc);
+      mix_block<QUERIES, W>(p + r, J * LANES, 1, v + d, dim, length, acc);
       for (int64_t i = 0; i < rows; i++)
         for (int j = 0; j < W; j++)
           Row<OUT>::store(out + (r + i) * hidden + d + j * LANES,
