@@ -60,8 +60,9 @@ def read_dataset(
     if not roles.columns:
         raise InvalidInput(_unknown(table))
     choice = choose(roles, table, kind)
+    rows = len(table.lines) + table.faults.count
     built = build(Wanted(choice, table, labels, scores))
-    _refuse(table, built.faults, skip_bad)
+    _refuse(table, rows, built.faults, skip_bad)
     if not built.examples:
         raise InvalidInput(f"{table.origin} holds no row that can be used; there is nothing to learn from.")
     notes = [*choice.notes, *built.notes]
@@ -97,9 +98,8 @@ def _unknown(table: Columns) -> str:
     return f"{table.origin}: {said}. Say it, as {how}."
 
 
-def _refuse(table: Columns, faults: Faults, skip_bad: bool) -> None:
+def _refuse(table: Columns, rows: int, faults: Faults, skip_bad: bool) -> None:
     if faults.count and not skip_bad:
-        rows = len(table.lines) + table.faults.count
         raise InvalidInput(
             f"{table.origin}: {faults.count:,} of {_count(rows, 'row')} cannot be used: {_shown(table, faults)}. Mend "
             "them, or leave them out with skip_bad=True (--skip-bad)."
