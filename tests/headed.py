@@ -11,6 +11,7 @@ from tests.builders import PIECES, byte_vocab, tiny_bert, tiny_roberta, tiny_xlm
 from tests.models.oracle import seeded
 
 from sentvec.checkpoint.tokenizer import read_tokenizer
+from sentvec.models.registry import ARCHITECTURES
 
 LETTERS = 40  # at least the size of the Unigram vocabulary of `tiny_xlm_roberta`
 _SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
@@ -32,47 +33,41 @@ def tiny_generic(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Kin:
-    """What tests must know of a family: its classes' prefix, its small shape, and who writes its tokeniser."""
+    """What tests must know of a family: its small shape, and who writes its tokeniser."""
 
-    prefix: str
     shape: dict[str, Any]
     tokenizer: Callable[..., Path] = tiny_bert
 
 
-FAMILIES = {
-    "bert": Kin("Bert", _BERT),
-    "roberta": Kin("Roberta", _ROBERTA | {"vocab_size": len(byte_vocab()[0])}, tiny_roberta),
-    "xlm-roberta": Kin("XLMRoberta", _ROBERTA | {"vocab_size": LETTERS + 8}, tiny_xlm_roberta),
-    "camembert": Kin("Camembert", _ROBERTA | {"vocab_size": len(byte_vocab()[0])}, tiny_roberta),
+# families whose keys or tokeniser are not BERT's
+_UNLIKE_BERT = {
+    "roberta": Kin(_ROBERTA | {"vocab_size": len(byte_vocab()[0])}, tiny_roberta),
+    "xlm-roberta": Kin(_ROBERTA | {"vocab_size": LETTERS + 8}, tiny_xlm_roberta),
+    "camembert": Kin(_ROBERTA | {"vocab_size": len(byte_vocab()[0])}, tiny_roberta),
     "distilbert": Kin(
-        "DistilBert",
         {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 64}
         | {"vocab_size": len(PIECES)},
     ),
-    "albert": Kin("Albert", _BERT | {"embedding_size": 16}),
-    "electra": Kin("Electra", _BERT | {"embedding_size": 16}),
-    "mpnet": Kin(
-        "MPNet", _BERT | {"max_position_embeddings": 66, "pad_token_id": 1, "bos_token_id": 2, "eos_token_id": 3}
-    ),
-    "ernie": Kin("Ernie", _BERT),
+    "albert": Kin(_BERT | {"embedding_size": 16}),
+    "electra": Kin(_BERT | {"embedding_size": 16}),
+    "mpnet": Kin(_BERT | {"max_position_embeddings": 66, "pad_token_id": 1, "bos_token_id": 2, "eos_token_id": 3}),
     "modernbert": Kin(
-        "ModernBert",
         _BERT
         | {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
         | {"local_attention": 8, "global_attn_every_n_layers": 2, "num_hidden_layers": 3},
         tiny_generic,
     ),
-    "nomic_bert": Kin("NomicBert", _BERT, tiny_generic),
+    "nomic_bert": Kin(_BERT, tiny_generic),
     "xlm": Kin(
-        "XLM",
         {"emb_dim": 32, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 64, "vocab_size": len(PIECES)}
         | {"pad_index": 0, "unk_index": 1, "bos_index": 2, "eos_index": 3},
         tiny_generic,
     ),
     "xlnet": Kin(
-        "XLNet", {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48, "vocab_size": len(PIECES), "pad_token_id": 0}
+        {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48, "vocab_size": len(PIECES), "pad_token_id": 0}
     ),
 }
+FAMILIES = {name: _UNLIKE_BERT.get(name, Kin(_BERT)) for name in ARCHITECTURES}
 
 
 def tiny(folder: Path, family: str, ending: str, *, seed: int = 0, **config: Any) -> Any:
@@ -90,9 +85,9 @@ def tiny(folder: Path, family: str, ending: str, *, seed: int = 0, **config: Any
     """
     import transformers
 
-    kin = FAMILIES[family]
+    kin, prefix = FAMILIES[family], ARCHITECTURES[family].saved_as.removesuffix("Model")
     kin.tokenizer(folder)
-    numbers = getattr(transformers, f"{kin.prefix}Config")(attn_implementation="eager", **(kin.shape | config))
-    model = seeded(getattr(transformers, kin.prefix + ending)(numbers), seed)
+    numbers = getattr(transformers, f"{prefix}Config")(attn_implementation="eager", **(kin.shape | config))
+    model = seeded(getattr(transformers, prefix + ending)(numbers), seed)
     model.save_pretrained(folder)
     return model

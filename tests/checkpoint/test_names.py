@@ -12,8 +12,9 @@ from tests.builders import bert_config, bert_weights
 
 from sentvec.checkpoint.names import expand, has_pooler, to_ours, to_theirs
 from sentvec.errors import WeightsError
+from sentvec.models.architecture import build_empty
 from sentvec.models.config import write_config
-from sentvec.models.registry import ARCHITECTURES, build_empty
+from sentvec.models.registry import ARCHITECTURES
 
 CONFIG = bert_config(hidden_size=8, intermediate_size=12, num_attention_heads=2, vocab_size=11)
 

@@ -253,6 +253,17 @@ def test_other_readers_refuse_a_pooling_of_our_own(tmp_path):
         library.SentenceTransformer(str(tmp_path / "b"), device="cpu")
 
 
+def test_code_that_stays_behind_is_not_named(tmp_path):
+    paths = {"AutoModel": "modeling.OwnBert", "AutoConfig": "someone/models--configuration.OwnConfig"}
+    tiny_bert(tmp_path / "a", auto_map=paths)
+    ours(tmp_path / "a").save_pretrained(tmp_path / "b")
+    written = json.loads((tmp_path / "b" / "config.json").read_text(encoding="utf-8"))
+    assert written["auto_map"] == {"AutoConfig": "someone/models--configuration.OwnConfig"}
+    tiny_bert(tmp_path / "c", auto_map={"AutoModel": "modeling.OwnBert"})
+    ours(tmp_path / "c").save_pretrained(tmp_path / "d")
+    assert "auto_map" not in json.loads((tmp_path / "d" / "config.json").read_text(encoding="utf-8"))
+
+
 def test_saving_over_another_model(tmp_path):
     rich(tmp_path / "there")
     model = ours(first_token(tmp_path / "a"))

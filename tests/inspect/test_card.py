@@ -12,7 +12,8 @@ from torch import nn
 
 from sentvec import Embedder
 from sentvec.inspect.card import Card, Pieces, card, files_of, parameters_of, stored_formats, weights_of
-from sentvec.models.registry import architecture, build_empty
+from sentvec.models.architecture import build_empty
+from sentvec.models.registry import architecture
 
 BASE = bert_config(
     vocab_size=30522,

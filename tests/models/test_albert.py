@@ -136,7 +136,15 @@ def test_how_often_layers_run_is_part_of_the_fingerprint(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("num_hidden_groups", 0), ("num_hidden_groups", 1 << 20), ("inner_group_num", 1 << 20), ("inner_group_num", "2"), ("embedding_size", -1), ("is_decoder", True)]
+    ("key", "value"),
+    [
+        ("num_hidden_groups", 0),
+        ("num_hidden_groups", 1 << 20),
+        ("inner_group_num", 1 << 20),
+        ("inner_group_num", "2"),
+        ("embedding_size", -1),
+        ("is_decoder", True),
+    ],
 )
 def test_what_is_not_computed_is_refused_by_its_key(key, value):
     with pytest.raises(ConfigError, match=key):

@@ -137,6 +137,7 @@ def test_old_names_of_numbers():
     old = {key: value for key, value in raw.items() if key != "vocab_size"} | {"n_token": 99}
     assert read(old) == read(raw)
     assert read(raw).max_tokens > 100_000
+    assert read(raw | {"clamp_len": 10**30}) == read(raw)  # no text is so long
 
 
 @pytest.mark.parametrize(
@@ -148,6 +149,7 @@ def test_old_names_of_numbers():
         ({"clamp_len": "far"}, "clamp_len is 'far'"),
         ({"ff_activation": "swirl"}, "ff_activation is 'swirl'"),
         ({"d_model": None}, "d_model is missing"),
+        ({"d_model": 33, "n_head": 3}, "d_model is 33, which should be an even number"),
     ],
 )
 def test_what_is_not_computed_is_refused(change, said):

@@ -13,11 +13,10 @@ from torch import Tensor
 
 from sentvec.checkpoint.files import read_json_or_empty, write_json
 from sentvec.checkpoint.load import Checkpoint, Parts, load_parts
-from sentvec.checkpoint.names import complaint, expand, shape_fault, to_theirs
-from sentvec.checkpoint.save import state_of, write_tensors, write_tokenizer
+from sentvec.checkpoint.names import complaint, shape_fault
+from sentvec.checkpoint.save import config_of, encoder_tensors, state_of, write_tensors, write_tokenizer
 from sentvec.checkpoint.sentence import read_modules, read_reading
 from sentvec.errors import ConfigError, HeadNotFound, WeightsError
-from sentvec.models.config import write_config
 from sentvec.models.head_table import SUFFIXES, Family, HeadRow, Part
 from sentvec.models.registry import architecture
 from sentvec.models.task_head import TaskHead, build_head, word_table
@@ -83,13 +82,9 @@ def save_headed(folder: Path, headed: Headed) -> None:
     """
     checkpoint = headed.checkpoint
     row = architecture(checkpoint.model_type)
-    numbers = checkpoint.encoder.config
     head_row = row.tasks.rows[headed.task]
     folder.mkdir(parents=True, exist_ok=True)
-    config = dict(checkpoint.config) | write_config(numbers, row.keys)
-    name = row.saved_as.removesuffix("Model") + head_row.suffix
-    config |= {"model_type": checkpoint.model_type, "architectures": [name], "dtype": "float32"}
-    config.pop("torch_dtype", None)  # the old name of dtype
+    config = config_of(checkpoint, row.saved_as.removesuffix("Model") + head_row.suffix)
     if headed.labels:
         config["id2label"] = {str(i): label for i, label in enumerate(headed.labels)}
         config["label2id"] = {label: i for i, label in enumerate(headed.labels)}
@@ -101,8 +96,7 @@ def save_headed(folder: Path, headed: Headed) -> None:
             "activation_fn": headed.activation
         }
     write_json(folder / "config.json", config)
-    plain = to_theirs(state_of(checkpoint.encoder), expand(row.names, row.places(numbers)))
-    tensors = {row.tasks.prefix + name: tensor for name, tensor in plain.items()}
+    tensors = {row.tasks.prefix + name: tensor for name, tensor in encoder_tensors(checkpoint).items()}
     for key, head in headed.heads.items():
         part = head_row.parts[key]
         state = state_of(head)

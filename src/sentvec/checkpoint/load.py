@@ -17,8 +17,9 @@ from sentvec.checkpoint.sentence import read_modules, read_recipe
 from sentvec.checkpoint.tokenizer import read_special, read_tokenizer
 from sentvec.checkpoint.weights import read_weights
 from sentvec.errors import ConfigError, ModelNotFound, TokenizerError
+from sentvec.models.architecture import Encoder, build_empty
 from sentvec.models.config import EncoderConfig
-from sentvec.models.registry import Encoder, architecture, build_empty
+from sentvec.models.registry import architecture
 from sentvec.text.tokenizer import Tokenizer
 
 _log = logging.getLogger("sentvec")

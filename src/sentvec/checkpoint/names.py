@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sentvec.errors import WeightsError
-from sentvec.models.registry import Architecture, Names, Places
+from sentvec.models.architecture import Architecture, Names, Places
 
 Shapes = Mapping[str, torch.Size]
 
@@ -105,7 +105,8 @@ def _canonical(
     given = {_renewed(_plain(name)) for name in raw}
     known = {name for names in table.values() for name in names}
     # a prefix counts where it stands before a name that we know
-    found = [p for p in row.prefixes if any(p + name in given for name in known)]
+    found = [p for p in row.wrappers if any(p + name in given for name in known)]
+    left_out = row.left_out
     kept: dict[str, Tensor] = {}
     ignored: dict[str, str] = {}
     for name, tensor in raw.items():
@@ -113,7 +114,7 @@ def _canonical(
         for prefix in found:
             plain = plain.removeprefix(prefix)
         plain = _renewed(plain)
-        if plain.startswith(row.heads) or plain in row.buffers:
+        if plain.startswith(left_out) or plain in row.buffers:
             ignored[name] = plain
         elif plain in kept:
             raise WeightsError(f"two tensors in the checkpoint are both {plain!r}; one of them is {name!r}.")

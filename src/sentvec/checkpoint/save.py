@@ -36,16 +36,31 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
         folder: made if it is not there; files of the same names are replaced one by one.
         checkpoint: the model; weights are written in float32, wherever and in whatever format they are held.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", config_of(checkpoint, architecture(checkpoint.model_type).saved_as))
+    write_tensors(folder, encoder_tensors(checkpoint))
+    write_tokenizer(folder, checkpoint)
+    _write_recipe(folder, checkpoint.recipe, checkpoint.encoder.config.hidden)
+
+
+def config_of(checkpoint: Checkpoint, class_name: str) -> dict[str, Any]:
+    """Return config.json for a model that is saved under a class name of transformers."""
+    row = architecture(checkpoint.model_type)
+    config = dict(checkpoint.config) | write_config(checkpoint.encoder.config, row.keys)
+    config |= {"model_type": checkpoint.model_type, "architectures": [class_name], "dtype": "float32"}
+    config.pop("torch_dtype", None)  # the old name of dtype
+    # code that lies beside config.json is not saved with it; code in another repository ("name--file") stays there
+    code = config.pop("auto_map", None)
+    kept = {key: path for key, path in code.items() if "--" in str(path)} if isinstance(code, dict) else {}
+    return config | ({"auto_map": kept} if kept else {})
+
+
+def encoder_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return an encoder's tensors as they are written, under the checkpoint's names."""
     row = architecture(checkpoint.model_type)
     numbers = checkpoint.encoder.config
-    folder.mkdir(parents=True, exist_ok=True)
-    config = dict(checkpoint.config) | write_config(numbers, row.keys)
-    config |= {"model_type": checkpoint.model_type, "architectures": [row.saved_as], "dtype": "float32"}
-    config.pop("torch_dtype", None)  # the old name of dtype
-    write_json(folder / "config.json", config)
-    write_tensors(folder, to_theirs(state_of(checkpoint.encoder), expand(row.names, row.places(numbers))))
-    write_tokenizer(folder, checkpoint)
-    _write_recipe(folder, checkpoint.recipe, numbers.hidden)
+    learned = to_theirs(state_of(checkpoint.encoder), expand(row.names, row.places(numbers)))
+    return learned | dict(row.constants(numbers))
 
 
 def write_tensors(folder: Path, tensors: dict[str, Tensor]) -> None:

@@ -37,6 +37,13 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     """
     config = read_json_or_empty(folder / "tokenizer_config.json")
     _check_flags(config, folder / "tokenizer_config.json")
+    if config.get("tokenizer_class") not in _GENERIC and _family(folder, config) == "roformer":
+        # not even tokenizer.json says how: it is written without the step that finds words
+        raise TokenizerError(
+            f"{folder} has RoFormer's tokeniser, which cuts Chinese into words with jieba; sentvec has no jieba. "
+            "A vocabulary without Chinese words needs none: for that, name BertTokenizer as tokenizer_class in "
+            "tokenizer_config.json. Otherwise take a checkpoint of another family."
+        )
     if _there(folder / "tokenizer.json"):
         return Tokenizer(_from_json(folder / "tokenizer.json", config))
     if _there(folder / "vocab.txt"):

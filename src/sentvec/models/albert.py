@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from sentvec.batch import PackedBatch
 from sentvec.errors import ConfigError
 from sentvec.models import bert
+from sentvec.models.architecture import Architecture, Names, weight_and_bias
 from sentvec.models.config import BERT_KEYS, DEEPEST, EncoderConfig, Keys, read_config
+from sentvec.models.head_table import CHOICE, POOLED, SPAN, TOKENS, Part, family
 from sentvec.nn.pooler import Pooler
 from sentvec.nn.probe import Probe
 from sentvec.nn.stack import Layers
@@ -78,7 +80,7 @@ class AlbertEncoder(nn.Module):
         super().__init__()
         self.config = config
         own: AlbertNumbers = config.own
-        self.embeddings = bert.embeddings_of(config, width=own.embedding)
+        self.embeddings = bert.embeddings_of(config, hidden=own.embedding)
         self.widen = nn.Linear(own.embedding, config.hidden)
         # the quotient first, in floating point: so the reference finds the group, and rounding is part of it
         groups = [int(step / (config.layers / own.groups)) for step in range(config.layers)]
@@ -94,23 +96,51 @@ class AlbertEncoder(nn.Module):
         return out
 
 
-HEADS = ("predictions.", "sop_classifier.", "classifier.", "qa_outputs.")
-
 _LAYER = "encoder.albert_layer_groups.{g}.albert_layers.{k}."
-NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
+NAMES: Names = (
     *(row for row in bert.NAMES if row[0].startswith("embeddings.")),
-    *(
-        (ours.replace("*", part), tuple(name.replace("*", part) for name in theirs))
-        for part in ("weight", "bias")
-        for ours, theirs in (
-            ("widen.*", ("encoder.embedding_hidden_mapping_in.*",)),
+    *weight_and_bias(
+        (
+            ("widen.*", "encoder.embedding_hidden_mapping_in.*"),
             ("layers.{i}.attention.qkv.*", tuple(f"{_LAYER}attention.{x}.*" for x in ("query", "key", "value"))),
-            ("layers.{i}.attention.output.*", (f"{_LAYER}attention.dense.*",)),
-            ("layers.{i}.attention_norm.*", (f"{_LAYER}attention.LayerNorm.*",)),
-            ("layers.{i}.feed_forward.up.*", (f"{_LAYER}ffn.*",)),
-            ("layers.{i}.feed_forward.down.*", (f"{_LAYER}ffn_output.*",)),
-            ("layers.{i}.feed_forward_norm.*", (f"{_LAYER}full_layer_layer_norm.*",)),
-            ("pooler.dense.*", ("pooler.*",)),
+            ("layers.{i}.attention.output.*", f"{_LAYER}attention.dense.*"),
+            ("layers.{i}.attention_norm.*", f"{_LAYER}attention.LayerNorm.*"),
+            ("layers.{i}.feed_forward.up.*", f"{_LAYER}ffn.*"),
+            ("layers.{i}.feed_forward.down.*", f"{_LAYER}ffn_output.*"),
+            ("layers.{i}.feed_forward_norm.*", f"{_LAYER}full_layer_layer_norm.*"),
+            ("pooler.dense.*", "pooler.*"),
         )
     ),
+)
+
+_LM = Part(
+    readout="tokens",
+    dense="predictions.dense",
+    norm="predictions.LayerNorm",
+    out="predictions.decoder",
+    bias="predictions.bias",
+    tied=True,
+)
+TASKS = family(
+    "albert.",
+    {
+        "masked-lm": _LM,
+        "sequence-classification": POOLED,
+        "multiple-choice": CHOICE,
+        "token-classification": TOKENS,
+        "question-answering": SPAN,
+    },
+    # sentence order in place of the next sentence (Lan et al. 2019)
+    pre_training={"masked-lm": _LM, "sentence-order": Part(readout="pooler", out="sop_classifier.classifier")},
+)
+
+ARCHITECTURE = Architecture(
+    build=AlbertEncoder,
+    names=NAMES,
+    saved_as="AlbertModel",
+    tasks=TASKS,
+    places=places,
+    keys=KEYS,
+    read=read,
+    buffers=bert.BUFFERS,
 )

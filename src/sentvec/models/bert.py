@@ -1,14 +1,18 @@
 """BERT (Devlin et al. 2018, arXiv 1810.04805): a packed batch in, hidden states (tokens, hidden) out.
 
-RoBERTa and XLM-RoBERTa are this encoder with another `position_offset`; see the registry.
+RoBERTa and its kin are this encoder with another `position_offset`, see `sentvec.models.roberta`.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from sentvec.batch import PackedBatch
+from sentvec.models.architecture import Architecture, Names, weight_and_bias
 from sentvec.models.config import EncoderConfig
+from sentvec.models.head_table import bert_heads
 from sentvec.nn.attention import SelfAttention
 from sentvec.nn.embeddings import TokenEmbeddings
 from sentvec.nn.feedforward import FeedForward
@@ -48,18 +52,18 @@ class BertEncoder(nn.Module):
         return out
 
 
-def embeddings_of(config: EncoderConfig, *, width: int | None = None, tasks: int = 0) -> TokenEmbeddings:
-    """Build input embeddings as BERT's family has them, `width` wide where that is not the hidden states' width."""
-    return TokenEmbeddings(
-        vocab=config.vocab,
-        hidden=width or config.hidden,
-        positions=config.positions,
-        types=config.types,
-        norm_eps=config.norm_eps,
-        dropout=config.dropout,
-        position_offset=config.position_offset,
-        tasks=tasks,
-    )
+def embeddings_of(config: EncoderConfig, **changes: Any) -> TokenEmbeddings:
+    """Build input embeddings as BERT's family has them, but for changes to the arguments of `TokenEmbeddings`."""
+    usual = {
+        "vocab": config.vocab,
+        "hidden": config.hidden,
+        "positions": config.positions,
+        "types": config.types,
+        "norm_eps": config.norm_eps,
+        "dropout": config.dropout,
+        "position_offset": config.position_offset,
+    }
+    return TokenEmbeddings(**(usual | changes))
 
 
 def layer_of(config: EncoderConfig) -> PostNormLayer:
@@ -73,21 +77,18 @@ def layer_of(config: EncoderConfig) -> PostNormLayer:
     )
 
 
-# parts of published checkpoints that are no part of an encoder
+# heads of the whole kinship: tools that convert checkpoints carry them from one family to another
 HEADS = ("cls.", "lm_head.", "classifier.", "qa_outputs.", "predictions.", "score.", "dropout.", "seq_relationship.")
 BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
 
-# ours <- theirs; several of theirs are stacked along the first dimension; {i} counts layers from 0
-NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
+NAMES: Names = (
     ("embeddings.token_table.weight", ("embeddings.word_embeddings.weight",)),
     ("embeddings.position_table.weight", ("embeddings.position_embeddings.weight",)),
     ("embeddings.type_table.weight", ("embeddings.token_type_embeddings.weight",)),
     ("embeddings.norm.weight", ("embeddings.LayerNorm.weight",)),
     ("embeddings.norm.bias", ("embeddings.LayerNorm.bias",)),
-    *(
-        (ours.replace("*", part), tuple(name.replace("*", part) for name in theirs))
-        for part in ("weight", "bias")
-        for ours, theirs in (
+    *weight_and_bias(
+        (
             (
                 "layers.{i}.attention.qkv.*",
                 (
@@ -96,12 +97,23 @@ NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
                     "encoder.layer.{i}.attention.self.value.*",
                 ),
             ),
-            ("layers.{i}.attention.output.*", ("encoder.layer.{i}.attention.output.dense.*",)),
-            ("layers.{i}.attention_norm.*", ("encoder.layer.{i}.attention.output.LayerNorm.*",)),
-            ("layers.{i}.feed_forward.up.*", ("encoder.layer.{i}.intermediate.dense.*",)),
-            ("layers.{i}.feed_forward.down.*", ("encoder.layer.{i}.output.dense.*",)),
-            ("layers.{i}.feed_forward_norm.*", ("encoder.layer.{i}.output.LayerNorm.*",)),
-            ("pooler.dense.*", ("pooler.dense.*",)),
+            ("layers.{i}.attention.output.*", "encoder.layer.{i}.attention.output.dense.*"),
+            ("layers.{i}.attention_norm.*", "encoder.layer.{i}.attention.output.LayerNorm.*"),
+            ("layers.{i}.feed_forward.up.*", "encoder.layer.{i}.intermediate.dense.*"),
+            ("layers.{i}.feed_forward.down.*", "encoder.layer.{i}.output.dense.*"),
+            ("layers.{i}.feed_forward_norm.*", "encoder.layer.{i}.output.LayerNorm.*"),
+            ("pooler.dense.*", "pooler.dense.*"),
         )
     ),
+)
+
+ARCHITECTURE = Architecture(
+    build=BertEncoder,
+    names=NAMES,
+    saved_as="BertModel",
+    tasks=bert_heads("bert."),
+    # checkpoints that are BERT in all but the name, such as chinese-roberta-wwm, come with this one too
+    prefixes=("roberta.",),
+    heads=HEADS,
+    buffers=BUFFERS,
 )

@@ -126,6 +126,20 @@ def read_config(
     return EncoderConfig(**values, position_offset=position_offset)
 
 
+def refuse_head_width(raw: Mapping[str, Any], key: str, numbers: EncoderConfig) -> None:
+    """Refuse heads of another width than the states' divided by their number, which `key` of config.json can ask for.
+
+    Raises:
+        ConfigError: it does.
+    """
+    width = numbers.hidden // numbers.heads
+    if raw.get(key) not in (None, width):
+        raise ConfigError(
+            f"{key} {raw[key]!r} in config.json is not supported for this architecture. Supported: {width}, "
+            "the hidden size divided by the number of heads."
+        )
+
+
 def write_config(config: EncoderConfig, keys: Keys = BERT_KEYS) -> dict[str, Any]:
     """Return the same numbers under the keys of config.json."""
     return {key: getattr(config if hasattr(config, field) else config.own, field) for field, (key, _) in keys.items()}

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from sentvec.batch import PackedBatch
 from sentvec.models import bert
+from sentvec.models.architecture import Architecture, Names, weight_and_bias
 from sentvec.models.config import BERT_KEYS, EncoderConfig, Keys, read_config
+from sentvec.models.head_table import SPAN, TOKENS, Part, family
 from sentvec.nn.probe import Probe
 from sentvec.nn.stack import Layers
 
@@ -50,7 +52,7 @@ class ElectraEncoder(nn.Module):
         super().__init__()
         self.config = config
         width = config.own.embedding
-        self.embeddings = bert.embeddings_of(config, width=width)
+        self.embeddings = bert.embeddings_of(config, hidden=width)
         self.widen = nn.Linear(width, config.hidden) if width != config.hidden else None
         self.layers = Layers(bert.layer_of(config) for _ in range(config.layers))
         self.pooler = None
@@ -64,13 +66,53 @@ class ElectraEncoder(nn.Module):
         return out
 
 
-HEADS = (
-    *("discriminator_predictions.", "generator_predictions.", "generator_lm_head.", "sequence_summary."),
-    *("classifier.", "qa_outputs."),
+NAMES: Names = (
+    *(row for row in bert.NAMES if not row[0].startswith("pooler.")),
+    *weight_and_bias([("widen.*", "embeddings_project.*")]),
 )
 
-NAMES = (
-    *(row for row in bert.NAMES if not row[0].startswith("pooler.")),
-    ("widen.weight", ("embeddings_project.weight",)),
-    ("widen.bias", ("embeddings_project.bias",)),
+TASKS = family(
+    "electra.",
+    {
+        "masked-lm": Part(  # of the generator
+            readout="tokens",
+            dense="generator_predictions.dense",
+            act="gelu",
+            norm="generator_predictions.LayerNorm",
+            out="generator_lm_head",
+            tied=True,
+        ),
+        "sequence-classification": Part(
+            readout="first", dense="classifier.dense", act="gelu", out="classifier.out_proj"
+        ),
+        "multiple-choice": Part(
+            readout="first",
+            dense="sequence_summary.summary",
+            act="gelu",
+            out="classifier",
+            rows=1,
+            settings=(("readout", "summary_type"), ("act", "summary_activation")),
+        ),
+        "token-classification": TOKENS,
+        "question-answering": SPAN,
+    },
+    # of the discriminator (Clark et al. 2020): was this token replaced?
+    pre_training={
+        "replaced-token": Part(
+            readout="tokens",
+            dense="discriminator_predictions.dense",
+            out="discriminator_predictions.dense_prediction",
+            rows=1,
+        )
+    },
+)
+
+ARCHITECTURE = Architecture(
+    build=ElectraEncoder,
+    names=NAMES,
+    saved_as="ElectraModel",
+    tasks=TASKS,
+    keys=KEYS,
+    read=read,
+    buffers=bert.BUFFERS,
 )

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from sentvec.batch import PackedBatch
 from sentvec.models import bert
+from sentvec.models.architecture import Architecture, Names
 from sentvec.models.config import BERT_KEYS, EncoderConfig, Keys, read_config
+from sentvec.models.head_table import bert_heads
 from sentvec.nn.pooler import Pooler
 from sentvec.nn.probe import Probe
 from sentvec.nn.stack import Layers
@@ -65,4 +67,15 @@ class ErnieEncoder(nn.Module):
         return out
 
 
-NAMES = (*bert.NAMES, ("embeddings.task_table.weight", ("embeddings.task_type_embeddings.weight",)))
+NAMES: Names = (*bert.NAMES, ("embeddings.task_table.weight", ("embeddings.task_type_embeddings.weight",)))
+
+ARCHITECTURE = Architecture(
+    build=ErnieEncoder,
+    names=NAMES,
+    saved_as="ErnieModel",
+    tasks=bert_heads("ernie."),
+    keys=KEYS,
+    read=read,
+    heads=bert.HEADS,
+    buffers=bert.BUFFERS,
+)

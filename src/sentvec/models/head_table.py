@@ -1,7 +1,6 @@
-"""Which heads each family has, of what parts, and what checkpoints call them: one `Family` for each.
+"""How a family's table of heads is made: of what parts, and what checkpoints call them; and the parts that many share.
 
-A new family is composed of rows that others have, as far as they are alike, and is named by its architecture's row in
-`sentvec.models.registry`.
+Which heads a family has stands in its architecture's own file.
 """
 
 from __future__ import annotations
@@ -96,9 +95,17 @@ SUFFIXES = MappingProxyType(
 """Every task, and how its class name usually ends."""
 
 
-def _family(
+def family(
     prefix: str, parts: Mapping[str, Part], *, pre_training: Mapping[str, Part] | None = None, **suffixes: str
 ) -> Family:
+    """Make the table of a family's heads.
+
+    Args:
+        prefix: what stands before the encoder's names when there is a head.
+        parts: task -> its one head.
+        pre_training: the heads of pre-training by name, where that has heads of its own.
+        suffixes: task, with underscores -> how its class name ends, where that is not as in `SUFFIXES`.
+    """
     named = {task: {task: part} for task, part in parts.items()}
     if pre_training:
         named["pre-training"] = dict(pre_training)
@@ -106,13 +113,12 @@ def _family(
     return Family(prefix, {task: HeadRow(endings[task], found) for task, found in named.items()})
 
 
-# rows that many families share
-_POOLED = Part(readout="pooler", out="classifier")
-_CHOICE = replace(_POOLED, rows=1)
-_TOKENS = Part(readout="tokens", out="classifier")
-_SPAN = Part(readout="tokens", out="qa_outputs", rows=2)
-
-_BERT_LM = Part(
+# parts that many families share
+POOLED = Part(readout="pooler", out="classifier")
+CHOICE = replace(POOLED, rows=1)
+TOKENS = Part(readout="tokens", out="classifier")
+SPAN = Part(readout="tokens", out="qa_outputs", rows=2)
+BERT_LM = Part(
     readout="tokens",
     dense="cls.predictions.transform.dense",
     norm="cls.predictions.transform.LayerNorm",
@@ -121,168 +127,43 @@ _BERT_LM = Part(
     tied=True,
 )
 _BERT_NEXT = Part(readout="pooler", out="cls.seq_relationship", rows=2)
-_BERT_PARTS = {
-    "masked-lm": _BERT_LM,
-    "next-sentence": _BERT_NEXT,
-    "sequence-classification": _POOLED,
-    "multiple-choice": _CHOICE,
-    "token-classification": _TOKENS,
-    "question-answering": _SPAN,
-}
-_BERT_BOTH = {"masked-lm": _BERT_LM, "next-sentence": _BERT_NEXT}
-BERT = _family("bert.", _BERT_PARTS, pre_training=_BERT_BOTH)
-ERNIE = _family("ernie.", _BERT_PARTS, pre_training=_BERT_BOTH)
 
-_ROBERTA_PARTS = {
-    "masked-lm": Part(
-        readout="tokens",
-        dense="lm_head.dense",
-        act="gelu",
-        norm="lm_head.layer_norm",
-        out="lm_head.decoder",
-        bias="lm_head.bias",
-        tied=True,
-    ),
-    "sequence-classification": Part(readout="first", dense="classifier.dense", act="tanh", out="classifier.out_proj"),
-    "multiple-choice": _CHOICE,
-    "token-classification": _TOKENS,
-    "question-answering": _SPAN,
-}
-ROBERTA = _family("roberta.", _ROBERTA_PARTS)
-MPNET = _family("mpnet.", _ROBERTA_PARTS)
 
-_DISTILBERT_FIRST = Part(readout="first", dense="pre_classifier", act="relu", out="classifier")
-DISTILBERT = _family(
-    "distilbert.",
-    {
-        "masked-lm": Part(
-            readout="tokens", dense="vocab_transform", norm="vocab_layer_norm", out="vocab_projector", tied=True
-        ),
-        "sequence-classification": _DISTILBERT_FIRST,
-        "multiple-choice": replace(_DISTILBERT_FIRST, rows=1),
-        "token-classification": _TOKENS,
-        "question-answering": _SPAN,
-    },
-)
+def bert_heads(prefix: str) -> Family:
+    """Make the table of a family that has BERT's heads."""
+    return family(
+        prefix,
+        {
+            "masked-lm": BERT_LM,
+            "next-sentence": _BERT_NEXT,
+            "sequence-classification": POOLED,
+            "multiple-choice": CHOICE,
+            "token-classification": TOKENS,
+            "question-answering": SPAN,
+        },
+        pre_training={"masked-lm": BERT_LM, "next-sentence": _BERT_NEXT},
+    )
 
-_ALBERT_LM = Part(
-    readout="tokens",
-    dense="predictions.dense",
-    norm="predictions.LayerNorm",
-    out="predictions.decoder",
-    bias="predictions.bias",
-    tied=True,
-)
-ALBERT = _family(
-    "albert.",
-    {
-        "masked-lm": _ALBERT_LM,
-        "sequence-classification": _POOLED,
-        "multiple-choice": _CHOICE,
-        "token-classification": _TOKENS,
-        "question-answering": _SPAN,
-    },
-    # sentence order in place of the next sentence (Lan et al. 2019)
-    pre_training={"masked-lm": _ALBERT_LM, "sentence-order": Part(readout="pooler", out="sop_classifier.classifier")},
-)
 
-ELECTRA = _family(
-    "electra.",
-    {
-        "masked-lm": Part(  # of the generator
-            readout="tokens",
-            dense="generator_predictions.dense",
-            act="gelu",
-            norm="generator_predictions.LayerNorm",
-            out="generator_lm_head",
-            tied=True,
-        ),
-        "sequence-classification": Part(
-            readout="first", dense="classifier.dense", act="gelu", out="classifier.out_proj"
-        ),
-        "multiple-choice": Part(
-            readout="first",
-            dense="sequence_summary.summary",
-            act="gelu",
-            out="classifier",
-            rows=1,
-            settings=(("readout", "summary_type"), ("act", "summary_activation")),
-        ),
-        "token-classification": _TOKENS,
-        "question-answering": _SPAN,
-    },
-    # of the discriminator (Clark et al. 2020): was this token replaced?
-    pre_training={
-        "replaced-token": Part(
-            readout="tokens",
-            dense="discriminator_predictions.dense",
-            out="discriminator_predictions.dense_prediction",
-            rows=1,
-        )
-    },
-)
-
-_MODERN = Part(
-    readout="tokens",
-    dense="head.dense",
-    act="gelu",
-    norm="head.norm",
-    out="classifier",
-    settings=(("act", "classifier_activation"), ("dense_bias", "classifier_bias"), ("norm_bias", "norm_bias")),
-)
-_MODERN_FIRST = replace(_MODERN, readout="first", settings=(*_MODERN.settings, ("readout", "classifier_pooling")))
-MODERNBERT = _family(
-    "model.",
-    {
-        "masked-lm": replace(
-            _MODERN, out="decoder", tied=True, settings=(*_MODERN.settings, ("out_bias", "decoder_bias"))
-        ),
-        "sequence-classification": _MODERN_FIRST,
-        "multiple-choice": replace(_MODERN_FIRST, rows=1),
-        "token-classification": _MODERN,
-        "question-answering": replace(_MODERN, rows=2),
-    },
-)
-
-NOMIC_BERT = _family(
-    "nomic_bert.",
-    {
-        "masked-lm": replace(_BERT_LM, norm="cls.predictions.transform.layer_norm"),
-        "sequence-classification": _POOLED,
-        "token-classification": _TOKENS,
-    },
-)
-
-_XLNET_LAST = Part(
-    readout="last",
-    dense="sequence_summary.summary",
-    act="tanh",
-    out="logits_proj",
-    settings=(("readout", "summary_type"), ("act", "summary_activation")),
-)
-XLNET = _family(
-    "transformer.",
-    {
-        "masked-lm": Part(readout="tokens", out="lm_loss", tied=True),
-        "sequence-classification": _XLNET_LAST,
-        "multiple-choice": replace(_XLNET_LAST, rows=1),
-        "token-classification": _TOKENS,
-        "question-answering": _SPAN,
-    },
-    masked_lm="LMHeadModel",
-    question_answering="ForQuestionAnsweringSimple",
-)
-
-XLM = _family(
-    "transformer.",
-    {
-        "masked-lm": Part(readout="tokens", out="pred_layer.proj", tied=True),
-        "sequence-classification": Part(
-            readout="first", out="sequence_summary.summary", settings=(("readout", "summary_type"),)
-        ),
-        "token-classification": _TOKENS,
-        "question-answering": _SPAN,
-    },
-    masked_lm="WithLMHeadModel",
-    question_answering="ForQuestionAnsweringSimple",
-)
+def roberta_heads(prefix: str) -> Family:
+    """Make the table of a family that has RoBERTa's heads."""
+    return family(
+        prefix,
+        {
+            "masked-lm": Part(
+                readout="tokens",
+                dense="lm_head.dense",
+                act="gelu",
+                norm="lm_head.layer_norm",
+                out="lm_head.decoder",
+                bias="lm_head.bias",
+                tied=True,
+            ),
+            "sequence-classification": Part(
+                readout="first", dense="classifier.dense", act="tanh", out="classifier.out_proj"
+            ),
+            "multiple-choice": CHOICE,
+            "token-classification": TOKENS,
+            "question-answering": SPAN,
+        },
+    )

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from sentvec.batch import PackedBatch
 from sentvec.errors import ConfigError
+from sentvec.models import bert
+from sentvec.models.architecture import Architecture, Names, weight_and_bias
 from sentvec.models.config import EncoderConfig, Keys, read_config
+from sentvec.models.head_table import Part, family
 from sentvec.models.rotary import rotary_base
 from sentvec.nn.attention import SelfAttention
-from sentvec.nn.embeddings import TokenEmbeddings
 from sentvec.nn.feedforward import GatedFeedForward
 from sentvec.nn.layer import PreNormLayer
 from sentvec.nn.pooler import Pooler
@@ -121,15 +123,7 @@ class ModernBertEncoder(nn.Module):
         self.config = config
         self.pooler: Pooler | None = None
         own: ModernBertNumbers = config.own
-        self.embeddings = TokenEmbeddings(
-            vocab=config.vocab,
-            hidden=config.hidden,
-            positions=0,
-            types=0,
-            norm_eps=config.norm_eps,
-            dropout=config.dropout,
-            norm_bias=own.norm_bias,
-        )
+        self.embeddings = bert.embeddings_of(config, positions=0, norm_bias=own.norm_bias)
         self.layers = Layers(_layer(config, own, number) for number in range(config.layers))
         self.norm = nn.LayerNorm(config.hidden, eps=config.norm_eps, bias=own.norm_bias)
 
@@ -175,15 +169,11 @@ def _layer(config: EncoderConfig, own: ModernBertNumbers, number: int) -> PreNor
     )
 
 
-HEADS = ("head.", "decoder.", "classifier.")
-
 # ours <- theirs, see bert.NAMES; biases are there where the configuration says so
-NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
+NAMES: Names = (
     ("embeddings.token_table.weight", ("embeddings.tok_embeddings.weight",)),
-    *(
-        (ours.replace("*", part), (theirs.replace("*", part),))
-        for part in ("weight", "bias")
-        for ours, theirs in (
+    *weight_and_bias(
+        (
             ("embeddings.norm.*", "embeddings.norm.*"),
             ("layers.{i}.attention_norm.*", "layers.{i}.attn_norm.*"),
             ("layers.{i}.attention.qkv.*", "layers.{i}.attn.Wqkv.*"),
@@ -194,4 +184,33 @@ NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
             ("norm.*", "final_norm.*"),
         )
     ),
+)
+
+_HEAD = Part(
+    readout="tokens",
+    dense="head.dense",
+    act="gelu",
+    norm="head.norm",
+    out="classifier",
+    settings=(("act", "classifier_activation"), ("dense_bias", "classifier_bias"), ("norm_bias", "norm_bias")),
+)
+_HEAD_FIRST = replace(_HEAD, readout="first", settings=(*_HEAD.settings, ("readout", "classifier_pooling")))
+TASKS = family(
+    "model.",
+    {
+        "masked-lm": replace(_HEAD, out="decoder", tied=True, settings=(*_HEAD.settings, ("out_bias", "decoder_bias"))),
+        "sequence-classification": _HEAD_FIRST,
+        "multiple-choice": replace(_HEAD_FIRST, rows=1),
+        "token-classification": _HEAD,
+        "question-answering": replace(_HEAD, rows=2),
+    },
+)
+
+ARCHITECTURE = Architecture(
+    build=ModernBertEncoder,
+    names=NAMES,
+    saved_as="ModernBertModel",
+    tasks=TASKS,
+    keys=KEYS,
+    read=read,
 )

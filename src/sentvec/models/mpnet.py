@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from sentvec.batch import PackedBatch
 from sentvec.errors import ConfigError
+from sentvec.models.architecture import Architecture, Names, weight_and_bias
 from sentvec.models.bert import embeddings_of, layer_of
 from sentvec.models.config import BERT_KEYS, EncoderConfig, Keys, read_config
+from sentvec.models.head_table import roberta_heads
 from sentvec.nn.pooler import Pooler
 from sentvec.nn.probe import Probe
 from sentvec.nn.stack import Layers
@@ -100,28 +102,35 @@ def bucket(distances: Tensor) -> Tensor:
     return torch.where(steps < exact, steps, far) + half * (distances < 0)
 
 
-HEADS = ("lm_head.", "classifier.", "qa_outputs.")
 BUFFERS = ("embeddings.position_ids",)
 
-NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
+NAMES: Names = (
     ("embeddings.token_table.weight", ("embeddings.word_embeddings.weight",)),
     ("embeddings.position_table.weight", ("embeddings.position_embeddings.weight",)),
     ("distance_table.weight", ("encoder.relative_attention_bias.weight",)),
-    *(
-        (ours.replace("*", part), tuple(name.replace("*", part) for name in theirs))
-        for part in ("weight", "bias")
-        for ours, theirs in (
-            ("embeddings.norm.*", ("embeddings.LayerNorm.*",)),
+    *weight_and_bias(
+        (
+            ("embeddings.norm.*", "embeddings.LayerNorm.*"),
             (
                 "layers.{i}.attention.qkv.*",
                 tuple(f"encoder.layer.{{i}}.attention.attn.{x}.*" for x in ("q", "k", "v")),
             ),
-            ("layers.{i}.attention.output.*", ("encoder.layer.{i}.attention.attn.o.*",)),
-            ("layers.{i}.attention_norm.*", ("encoder.layer.{i}.attention.LayerNorm.*",)),
-            ("layers.{i}.feed_forward.up.*", ("encoder.layer.{i}.intermediate.dense.*",)),
-            ("layers.{i}.feed_forward.down.*", ("encoder.layer.{i}.output.dense.*",)),
-            ("layers.{i}.feed_forward_norm.*", ("encoder.layer.{i}.output.LayerNorm.*",)),
-            ("pooler.dense.*", ("pooler.dense.*",)),
+            ("layers.{i}.attention.output.*", "encoder.layer.{i}.attention.attn.o.*"),
+            ("layers.{i}.attention_norm.*", "encoder.layer.{i}.attention.LayerNorm.*"),
+            ("layers.{i}.feed_forward.up.*", "encoder.layer.{i}.intermediate.dense.*"),
+            ("layers.{i}.feed_forward.down.*", "encoder.layer.{i}.output.dense.*"),
+            ("layers.{i}.feed_forward_norm.*", "encoder.layer.{i}.output.LayerNorm.*"),
+            ("pooler.dense.*", "pooler.dense.*"),
         )
     ),
+)
+
+ARCHITECTURE = Architecture(
+    build=MPNetEncoder,
+    names=NAMES,
+    saved_as="MPNetModel",
+    tasks=roberta_heads("mpnet."),
+    keys=KEYS,
+    read=read,
+    buffers=BUFFERS,
 )

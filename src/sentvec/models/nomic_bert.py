@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -11,33 +11,18 @@ from torch import Tensor, nn
 
 from sentvec.batch import PackedBatch
 from sentvec.errors import ConfigError
-from sentvec.models.config import BERT_KEYS, EncoderConfig, Keys, read_config
-from sentvec.models.rotary import rotary_base
+from sentvec.models import bert
+from sentvec.models.architecture import Architecture, Names, weight_and_bias
+from sentvec.models.config import BERT_KEYS, EncoderConfig, Keys, read_config, refuse_head_width
+from sentvec.models.head_table import BERT_LM, POOLED, TOKENS, family
+from sentvec.models.rotary import RotaryNumbers, rotary_base
 from sentvec.nn.attention import SelfAttention
-from sentvec.nn.embeddings import TokenEmbeddings
 from sentvec.nn.feedforward import GatedFeedForward
 from sentvec.nn.layer import PostNormLayer
 from sentvec.nn.pooler import Pooler
 from sentvec.nn.probe import Probe
 from sentvec.nn.rotary import Rotary
 from sentvec.nn.stack import Layers
-
-
-@dataclass(frozen=True, kw_only=True)
-class NomicBertNumbers:
-    """What NomicBERT has beyond BERT.
-
-    Attributes:
-        base: base of the rotary positions.
-    """
-
-    base: float = 1000.0
-
-    @property
-    def rope(self) -> dict[str, Any]:
-        """The same, as transformers 5 has it in config.json."""
-        return {"rope_type": "default", "rope_theta": self.base}
-
 
 KEYS: Keys = MappingProxyType({**BERT_KEYS, "rope": ("rope_parameters", dict)})
 _DEFAULTS = {
@@ -97,34 +82,22 @@ def read(raw: Mapping[str, Any]) -> EncoderConfig:
     if isinstance(given, str) and given in _GATED:
         merged["hidden_act"] = _GATED[given]
     plain = read_config(merged, BERT_KEYS, defaults=_DEFAULTS, only=_ONLY)
-    width = plain.hidden // plain.heads
-    if raw.get("head_dim") not in (None, width):
-        raise ConfigError(
-            f"head_dim {raw['head_dim']!r} in config.json is not supported for this architecture. Supported: {width}, "
-            "the hidden size divided by the number of heads."
-        )
-    return replace(plain, own=NomicBertNumbers(base=rotary_base(raw, "rotary_emb_base", 1000.0)))
+    refuse_head_width(raw, "head_dim", plain)
+    return replace(plain, own=RotaryNumbers(base=rotary_base(raw, "rotary_emb_base", 1000.0)))
 
 
 class NomicBertEncoder(nn.Module):
     """Embeddings without positions, post-norm layers with rotary ones and SwiGLU, and where there is one, the pooler.
 
     Args:
-        config: the encoder's numbers; `own` is of `NomicBertNumbers`.
+        config: the encoder's numbers; `own` is of `RotaryNumbers`.
         add_pooling_layer: whether to build the pooler.
     """
 
     def __init__(self, config: EncoderConfig, *, add_pooling_layer: bool = True) -> None:
         super().__init__()
         self.config = config
-        self.embeddings = TokenEmbeddings(
-            vocab=config.vocab,
-            hidden=config.hidden,
-            positions=0,
-            types=config.types,
-            norm_eps=config.norm_eps,
-            dropout=config.dropout,
-        )
+        self.embeddings = bert.embeddings_of(config, positions=0)
         self.layers = Layers(_layer(config) for _ in range(config.layers))
         self.pooler = Pooler(hidden=config.hidden) if add_pooling_layer else None
 
@@ -159,10 +132,8 @@ def _layer(config: EncoderConfig) -> PostNormLayer:
     )
 
 
-HEADS = ("cls.", "classifier.", "score.")
-
 # ours <- theirs, see bert.NAMES: the published names, which transformers 5 reads and writes too
-NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
+NAMES: Names = (
     ("embeddings.token_table.weight", ("embeddings.word_embeddings.weight",)),
     ("embeddings.type_table.weight", ("embeddings.token_type_embeddings.weight",)),
     ("layers.{i}.attention.qkv.weight", ("encoder.layers.{i}.attn.Wqkv.weight",)),
@@ -170,14 +141,33 @@ NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
     # fc12 is the map with the activation
     ("layers.{i}.feed_forward.up.weight", ("encoder.layers.{i}.mlp.fc12.weight", "encoder.layers.{i}.mlp.fc11.weight")),
     ("layers.{i}.feed_forward.down.weight", ("encoder.layers.{i}.mlp.fc2.weight",)),
-    *(
-        (ours.replace("*", part), (theirs.replace("*", part),))
-        for part in ("weight", "bias")
-        for ours, theirs in (
+    *weight_and_bias(
+        (
             ("embeddings.norm.*", "emb_ln.*"),
             ("layers.{i}.attention_norm.*", "encoder.layers.{i}.norm1.*"),
             ("layers.{i}.feed_forward_norm.*", "encoder.layers.{i}.norm2.*"),
             ("pooler.dense.*", "pooler.dense.*"),
         )
     ),
+)
+
+TASKS = family(
+    "nomic_bert.",
+    {
+        "masked-lm": replace(BERT_LM, norm="cls.predictions.transform.layer_norm"),
+        "sequence-classification": POOLED,
+        "token-classification": TOKENS,
+    },
+)
+
+ARCHITECTURE = Architecture(
+    build=NomicBertEncoder,
+    names=NAMES,
+    saved_as="NomicBertModel",
+    tasks=TASKS,
+    keys=KEYS,
+    read=read,
+    prefixes=("bert.",),
+    heads=("score.",),
+    buffers=bert.BUFFERS,
 )

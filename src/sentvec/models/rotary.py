@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sentvec.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RotaryNumbers:
+    """What an architecture has beyond BERT whose layers all turn queries and keys alike.
+
+    Attributes:
+        base: base of the rotary positions.
+    """
+
+    base: float
+
+    @property
+    def rope(self) -> dict[str, Any]:
+        """The same, as transformers 5 has it in config.json."""
+        return {"rope_type": "default", "rope_theta": self.base}
 
 
 def rotary_base(raw: Mapping[str, Any], key: str, default: float, *, kind: str | None = None) -> float:

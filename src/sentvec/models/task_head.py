@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from sentvec.batch import PackedBatch
 from sentvec.errors import ConfigError
+from sentvec.models.architecture import Encoder, NoInitialisation
 from sentvec.models.head_table import Part
-from sentvec.models.registry import Encoder, NoInitialisation
 from sentvec.nn.activations import activation
 from sentvec.ops.pooling import POOLINGS
 

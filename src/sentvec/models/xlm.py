@@ -12,7 +12,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from sentvec.models.architecture import Architecture, Names, weight_and_bias
+from sentvec.models.bert import BertEncoder
 from sentvec.models.config import EncoderConfig, Keys, read_config
+from sentvec.models.head_table import SPAN, TOKENS, Part, family
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,6 @@ KEYS: Keys = MappingProxyType(
 )
 _ONLY = MappingProxyType({"causal": (False,), "is_encoder": (True,)})
 
-HEADS = ("pred_layer.", "sequence_summary.", "qa_outputs.", "classifier.", "dropout.", "logits_proj.")
 BUFFERS = ("lang_embeddings.weight", "position_ids")
 
 
@@ -53,21 +55,44 @@ def read(raw: Mapping[str, Any]) -> EncoderConfig:
     return replace(numbers, act="gelu" if numbers.own.gelu else "relu")
 
 
-NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
+NAMES: Names = (
     ("embeddings.token_table.weight", ("embeddings.weight",)),
     # stored also where they are sines, so that both kinds are read alike
     ("embeddings.position_table.weight", ("position_embeddings.weight",)),
-    *(
-        (ours.replace("*", part), tuple(name.replace("*", part) for name in theirs))
-        for part in ("weight", "bias")
-        for ours, theirs in (
-            ("embeddings.norm.*", ("layer_norm_emb.*",)),
+    *weight_and_bias(
+        (
+            ("embeddings.norm.*", "layer_norm_emb.*"),
             ("layers.{i}.attention.qkv.*", tuple(f"attentions.{{i}}.{x}_lin.*" for x in ("q", "k", "v"))),
-            ("layers.{i}.attention.output.*", ("attentions.{i}.out_lin.*",)),
-            ("layers.{i}.attention_norm.*", ("layer_norm1.{i}.*",)),
-            ("layers.{i}.feed_forward.up.*", ("ffns.{i}.lin1.*",)),
-            ("layers.{i}.feed_forward.down.*", ("ffns.{i}.lin2.*",)),
-            ("layers.{i}.feed_forward_norm.*", ("layer_norm2.{i}.*",)),
+            ("layers.{i}.attention.output.*", "attentions.{i}.out_lin.*"),
+            ("layers.{i}.attention_norm.*", "layer_norm1.{i}.*"),
+            ("layers.{i}.feed_forward.up.*", "ffns.{i}.lin1.*"),
+            ("layers.{i}.feed_forward.down.*", "ffns.{i}.lin2.*"),
+            ("layers.{i}.feed_forward_norm.*", "layer_norm2.{i}.*"),
         )
     ),
+)
+
+TASKS = family(
+    "transformer.",
+    {
+        "masked-lm": Part(readout="tokens", out="pred_layer.proj", tied=True),
+        "sequence-classification": Part(
+            readout="first", out="sequence_summary.summary", settings=(("readout", "summary_type"),)
+        ),
+        "token-classification": TOKENS,
+        "question-answering": SPAN,
+    },
+    masked_lm="WithLMHeadModel",
+    question_answering="ForQuestionAnsweringSimple",
+)
+
+ARCHITECTURE = Architecture(
+    build=BertEncoder,
+    names=NAMES,
+    saved_as="XLMModel",
+    tasks=TASKS,
+    keys=KEYS,
+    read=read,
+    heads=("classifier.", "dropout.", "logits_proj."),
+    buffers=BUFFERS,
 )

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from sentvec.batch import PackedBatch
 from sentvec.errors import ConfigError
-from sentvec.models.config import EncoderConfig, Keys, read_config
+from sentvec.models.architecture import Architecture, Names, weight_and_bias
+from sentvec.models.config import EncoderConfig, Keys, read_config, refuse_head_width
+from sentvec.models.head_table import SPAN, TOKENS, Part, family
 from sentvec.nn.feedforward import FeedForward
 from sentvec.nn.layer import PostNormLayer
 from sentvec.nn.pooler import Pooler
@@ -64,15 +66,13 @@ def read(raw: Mapping[str, Any]) -> EncoderConfig:
     """
     merged = {"vocab_size": raw.get("n_token")} | dict(raw)
     plain = read_config(merged, KEYS, types=SEGMENTS, defaults={"positions": UNLIMITED}, only=_ONLY)
-    width, clamp = plain.hidden // plain.heads, raw.get("clamp_len", -1)
-    if raw.get("d_head") not in (None, width):
-        raise ConfigError(
-            f"d_head {raw['d_head']!r} in config.json is not supported for this architecture. Supported: {width}, "
-            "d_model divided by n_head."
-        )
+    refuse_head_width(raw, "d_head", plain)
+    clamp = raw.get("clamp_len", -1)
     if not isinstance(clamp, int) or isinstance(clamp, bool):
         raise ConfigError(f"config.json cannot be used: clamp_len is {clamp!r}, which should be a whole number, or -1.")
-    own = XLNetNumbers(clamp=clamp if clamp > 0 else None)
+    if plain.hidden % 2:  # distances are sines and cosines, half and half
+        raise ConfigError(f"config.json cannot be used: d_model is {plain.hidden}, which should be an even number.")
+    own = XLNetNumbers(clamp=clamp if 0 < clamp < UNLIMITED else None)
     return replace(plain, attention_dropout=plain.dropout, own=own)
 
 
@@ -121,13 +121,8 @@ def _layer(config: EncoderConfig) -> PostNormLayer:
     )
 
 
-HEADS = (
-    "lm_loss.", "sequence_summary.", "logits_proj.", "classifier.", "qa_outputs.", "start_logits.", "end_logits.",
-    "answer_class.",
-)  # fmt: skip
-
 # ours <- theirs, see bert.NAMES
-NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
+NAMES: Names = (
     ("embeddings.weight", ("word_embedding.weight",)),
     ("query_stream", ("mask_emb",)),
     ("layers.{i}.attention.qkv", tuple(f"layer.{{i}}.rel_attn.{part}" for part in "qkv")),
@@ -142,14 +137,43 @@ NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
             ("segment_bias", "r_s_bias"),
         )
     ),
-    *(
-        (ours.replace("*", part), (theirs.replace("*", part),))
-        for part in ("weight", "bias")
-        for ours, theirs in (
+    *weight_and_bias(
+        (
             ("layers.{i}.attention_norm.*", "layer.{i}.rel_attn.layer_norm.*"),
             ("layers.{i}.feed_forward.up.*", "layer.{i}.ff.layer_1.*"),
             ("layers.{i}.feed_forward.down.*", "layer.{i}.ff.layer_2.*"),
             ("layers.{i}.feed_forward_norm.*", "layer.{i}.ff.layer_norm.*"),
         )
     ),
+)
+
+_LAST = Part(
+    readout="last",
+    dense="sequence_summary.summary",
+    act="tanh",
+    out="logits_proj",
+    settings=(("readout", "summary_type"), ("act", "summary_activation")),
+)
+TASKS = family(
+    "transformer.",
+    {
+        "masked-lm": Part(readout="tokens", out="lm_loss", tied=True),
+        "sequence-classification": _LAST,
+        "multiple-choice": replace(_LAST, rows=1),
+        "token-classification": TOKENS,
+        "question-answering": SPAN,
+    },
+    masked_lm="LMHeadModel",
+    question_answering="ForQuestionAnsweringSimple",
+)
+
+ARCHITECTURE = Architecture(
+    build=XLNetEncoder,
+    names=NAMES,
+    saved_as="XLNetModel",
+    tasks=TASKS,
+    keys=KEYS,
+    read=read,
+    heads=("start_logits.", "end_logits.", "answer_class."),
+    pads_left=True,
 )

@@ -19,7 +19,8 @@ class SelfAttention(nn.Module):
         heads: number of heads; must divide `hidden`.
         dropout: share of attention probabilities dropped in training.
         bias: whether the projections have biases.
-        rotary: turns queries and keys by their places; None where positions come in another way.
+        rotary: turns queries and keys (and values, if it says so) by their places; None where positions come in
+            another way.
         window: how many tokens each token sees to either side, or None for all of its text.
 
     Raises:
@@ -60,7 +61,9 @@ class SelfAttention(nn.Module):
         tokens, hidden = states.shape
         qkv = self.qkv(states).view(tokens, 3, self.heads, hidden // self.heads)
         q, k, v = qkv.unbind(1)  # each (tokens, heads, head_dim)
-        if self.rotary is not None:
+        if self.rotary is not None and self.rotary.values:
+            q, k, v = self.rotary(qkv, batch.positions).unbind(1)
+        elif self.rotary is not None:
             q, k = self.rotary(qkv[:, :2], batch.positions).unbind(1)
         if probe is not None and probe.attention:
             probe.attentions.append(probabilities(q, k, batch.lengths, self.window, relative))

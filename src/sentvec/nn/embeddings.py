@@ -16,7 +16,7 @@ class TokenEmbeddings(nn.Module):
         hidden: width of the hidden states.
         positions: rows of the position table; 0 where there is none.
         types: rows of the token type table; 0 where there is none.
-        norm_eps: epsilon of the layer normalisation.
+        norm_eps: epsilon of the layer normalisation; None where there is none.
         dropout: dropped share in training.
         position_offset: row of the position table that the first token of a text uses: 0 for BERT;
             padding id + 1 for RoBERTa, whose table keeps its first rows for padding. A text that spells out the
@@ -33,7 +33,7 @@ class TokenEmbeddings(nn.Module):
         hidden: int,
         positions: int,
         types: int,
-        norm_eps: float,
+        norm_eps: float | None,
         dropout: float = 0.0,
         position_offset: int = 0,
         norm_bias: bool = True,
@@ -45,7 +45,7 @@ class TokenEmbeddings(nn.Module):
         self.position_table = nn.Embedding(positions, hidden) if positions else None
         self.type_table = nn.Embedding(types, hidden) if types else None
         self.task_table = nn.Embedding(tasks, hidden) if tasks else None
-        self.norm = nn.LayerNorm(hidden, eps=norm_eps, bias=norm_bias)
+        self.norm = nn.Identity() if norm_eps is None else nn.LayerNorm(hidden, eps=norm_eps, bias=norm_bias)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, batch: PackedBatch) -> Tensor:

@@ -38,19 +38,33 @@ class GatedFeedForward(nn.Module):
         hidden: width of the hidden states.
         intermediate: width of the product.
         act: name of the activation: GeGLU is "gelu", SwiGLU "silu", GLU "sigmoid".
-        bias: whether the maps have biases.
+        bias: whether the first two maps have biases.
+        down_bias: whether the third has one; None is as the first two.
+        gate_first: whether the map that is not activated comes first in the matrix of both.
         dropout: dropped share of the product in training.
     """
 
-    def __init__(self, *, hidden: int, intermediate: int, act: str, bias: bool = False, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        hidden: int,
+        intermediate: int,
+        act: str,
+        bias: bool = False,
+        down_bias: bool | None = None,
+        gate_first: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.up = nn.Linear(hidden, 2 * intermediate, bias=bias)  # what is activated, then what it is multiplied with
-        self.down = nn.Linear(intermediate, hidden, bias=bias)
+        self.up = nn.Linear(hidden, 2 * intermediate, bias=bias)
+        self.down = nn.Linear(intermediate, hidden, bias=bias if down_bias is None else down_bias)
         self.act = activation(act)
+        self.gate_first = gate_first
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, states: Tensor) -> Tensor:
         """Map every token by itself."""
-        activated, gate = self.up(states).chunk(2, dim=-1)  # each (tokens, intermediate)
+        first, second = self.up(states).chunk(2, dim=-1)  # each (tokens, intermediate)
+        activated, gate = (second, first) if self.gate_first else (first, second)
         out: Tensor = self.down(self.dropout(self.act(activated) * gate))
         return out

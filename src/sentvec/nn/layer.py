@@ -58,6 +58,7 @@ class PreNormLayer(nn.Module):
         norm_bias: whether they have biases.
         attention_norm: whether there is a normalisation before attention: none is needed right after another.
         dropout: dropped share of attention's output in training.
+        feed_forward_dropout: dropped share of the feed-forward part's output in training.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class PreNormLayer(nn.Module):
         norm_bias: bool = True,
         attention_norm: bool = True,
         dropout: float = 0.0,
+        feed_forward_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(hidden, eps=norm_eps, bias=norm_bias) if attention_norm else nn.Identity()
@@ -77,9 +79,10 @@ class PreNormLayer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(hidden, eps=norm_eps, bias=norm_bias)
         self.feed_forward = feed_forward
         self.dropout = nn.Dropout(dropout)
+        self.feed_forward_dropout = nn.Dropout(feed_forward_dropout)
 
     def forward(self, states: Tensor, batch: PackedBatch, kernel: str, probe: Probe | None) -> Tensor:
         """Return the next hidden states, (tokens, hidden)."""
         states = states + self.dropout(self.attention(self.attention_norm(states), batch, kernel, probe))
-        out: Tensor = states + self.feed_forward(self.feed_forward_norm(states))
+        out: Tensor = states + self.feed_forward_dropout(self.feed_forward(self.feed_forward_norm(states)))
         return out

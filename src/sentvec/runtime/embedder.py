@@ -19,8 +19,8 @@ from sentvec.checkpoint.load import Checkpoint
 from sentvec.checkpoint.recipe import Recipe
 from sentvec.checkpoint.save import save_checkpoint
 from sentvec.errors import InvalidInput
+from sentvec.models.architecture import Encoder
 from sentvec.models.heads import Projection
-from sentvec.models.registry import Encoder
 from sentvec.ops.similarity import similarity
 from sentvec.runtime.checks import check, comparable, iterable, numbered, possible_dim
 from sentvec.runtime.device import device_of, precision_of

@@ -13,8 +13,8 @@ import torch
 from sentvec.checkpoint.fitted import Fitted
 from sentvec.checkpoint.recipe import Normalize, Recipe, Step
 from sentvec.errors import InvalidInput
+from sentvec.models.architecture import Encoder
 from sentvec.models.heads import Projection
-from sentvec.models.registry import Encoder
 from sentvec.ops.affine import Affine, Moments, moments, postprocessing
 from sentvec.ops.calibration import Calibration, calibration
 from sentvec.runtime.checks import iterable

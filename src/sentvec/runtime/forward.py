@@ -9,8 +9,8 @@ from torch import Tensor
 
 from sentvec.batch import PackedBatch
 from sentvec.checkpoint.recipe import Normalize, Recipe
+from sentvec.models.architecture import Encoder
 from sentvec.models.heads import Projection
-from sentvec.models.registry import Encoder
 from sentvec.nn.probe import Probe
 from sentvec.ops.pooling import POOLINGS, drop_prefix
 from sentvec.ops.postprocess import normalize, truncate

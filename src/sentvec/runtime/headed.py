@@ -16,7 +16,7 @@ from sentvec.checkpoint.headed import Headed, load_headed, save_headed
 from sentvec.checkpoint.hub import resolve
 from sentvec.checkpoint.save import special_tokens
 from sentvec.errors import InvalidInput
-from sentvec.models.registry import Encoder
+from sentvec.models.architecture import Encoder
 from sentvec.models.task_head import TaskHead
 from sentvec.progress import track
 from sentvec.runtime.checks import check

@@ -8,7 +8,7 @@ import numpy as np
 
 from sentvec.batch import PackedBatch
 from sentvec.checkpoint.recipe import Recipe
-from sentvec.models.registry import Encoder
+from sentvec.models.architecture import Encoder
 from sentvec.runtime.engine import Array, Job, Rows
 from sentvec.runtime.forward import Finish, token_states, vectors
 
