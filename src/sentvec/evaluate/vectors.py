@@ -18,6 +18,7 @@ from sentvec.runtime.workers import Spread
 
 Array = NDArray[np.float32]
 Role = Literal["text", "query", "document"]
+_KEPT = 8192  # texts after which vectors are kept, so that a run that is killed has not worked for nothing
 _NAMES: dict[Role, tuple[str, ...]] = {"text": (), "query": QUERY, "document": DOCUMENT}
 
 
@@ -106,12 +107,14 @@ class Vectors:
         cache = self._cache(prompt)
         known = cache.get(keys, out) if cache is not None else np.zeros(len(keys), dtype=bool)
         new = np.flatnonzero(~known)
-        if len(new):
-            wanted = [texts[int(place)] for place in first[new]]
-            fresh = self.model.encode(wanted, prompt=prompt, progress=self._progress, workers=self._workers)
-            out[new] = fresh
+        new = new[np.argsort(first[new])]  # in the order in which they come
+        step = len(new) if cache is None else _KEPT
+        for start in range(0, len(new), step or 1):
+            some = new[start : start + step]
+            wanted = [texts[int(place)] for place in first[some]]
+            out[some] = self.model.encode(wanted, prompt=prompt, progress=self._progress, workers=self._workers)
             if cache is not None:
-                cache.put(keys[new], fresh)
+                cache.put(keys[some], out[some])
         self.counts = Counts(self.counts.encoded + len(new), self.counts.cached + int(known.sum()))
         return out[back]
 
@@ -126,5 +129,5 @@ class Vectors:
                 "dim": self.model.dim,
                 "sentvec": __version__,  # a newer one may have mended a vector
             }
-            self._caches[prompt] = Cache(self._folder, setting)
+            self._caches[prompt] = Cache(self._folder, setting, self.model.dim)
         return self._caches[prompt]
