@@ -142,8 +142,8 @@ from sentvec.evaluate.cache import Cache, keys_of
 cache = Cache(Path(sys.argv[1]), {"fingerprint": "abc", "prompt": ""}, 64)
 for number in range(int(sys.argv[3])):
     if number < 3:
-        keys, vectors = keys_of([f"{sys.argv[2]} {number} {row}" for row in range(9000)]), np.empty((9000, 64), np.float32)
-        vectors[:] = number
+        keys = keys_of([f"{sys.argv[2]} {number} {row}" for row in range(9000)])
+        vectors = np.full((9000, 64), number, np.float32)
     cache.put(keys, vectors)
     print(number, flush=True)
 """
