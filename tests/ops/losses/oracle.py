@@ -12,8 +12,14 @@ from torch import Tensor, nn
 class Given(nn.Module):
     """Stands where sentence-transformers wants a model, and hands over the vectors that it is asked to embed."""
 
+    def __init__(self, key: str = "sentence_embedding", tokenizer: Any = None) -> None:
+        super().__init__()
+        self.key = key
+        self.tokenizer = tokenizer
+        self.max_seq_length = 8
+
     def forward(self, features: dict[str, Any]) -> dict[str, Any]:
-        return features
+        return {"sentence_embedding": features[self.key]}
 
     def get_embedding_dimension(self) -> int:
         return 6
@@ -24,6 +30,18 @@ def st_loss(name: str, columns: tuple[Tensor, ...], labels: Tensor | None = None
     from sentence_transformers.sentence_transformer import losses
 
     return getattr(losses, name)(Given(), **options)([{"sentence_embedding": column} for column in columns], labels)
+
+
+def gist_loss(ours: tuple[Tensor, ...], guides: tuple[Tensor, ...], **options: Any) -> Tensor:
+    """Return sentence-transformers' GISTEmbedLoss; it wants a tokeniser, if only to see that both models share it."""
+    from sentence_transformers.sentence_transformer.losses import GISTEmbedLoss
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(WordLevel({"a": 0}, unk_token="a")))
+    loss = GISTEmbedLoss(Given("ours", tokenizer), Given("guide", tokenizer), **options)
+    return loss([{"ours": one, "guide": guide} for one, guide in zip(ours, guides, strict=True)], None)
 
 
 def gradients(loss: Callable[..., Tensor], *vectors: Tensor) -> tuple[Tensor, ...]:

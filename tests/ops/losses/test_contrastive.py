@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from tests.ops.losses.oracle import gradients, same, st_loss
+from tests.ops.losses.oracle import gist_loss, gradients, same, st_loss
 from torch.nn import functional
 
 from sentvec.errors import InvalidInput
-from sentvec.ops.losses.contrastive import info_nce
+from sentvec.ops.losses.contrastive import decoupled, guide_mask, info_nce, sigmoid
 
 QUERIES, DOCUMENTS = 4, 7
 
@@ -129,3 +129,99 @@ class TestInfoNCE:
     def test_shapes_that_do_not_fit_are_named(self, q, d, said):
         with pytest.raises(InvalidInput, match=said):
             info_nce(q, d)
+
+
+TARGETS = torch.tensor([2, 2, 0, 5])
+"""Two queries share a positive."""
+
+
+def some_left_out() -> torch.Tensor:
+    mask = torch.rand(QUERIES, DOCUMENTS) < 0.3
+    mask[0, 2] = True  # its own positive, which stays
+    return mask
+
+
+class TestDecoupled:
+    @staticmethod
+    def written_out(q, d, targets, mask, temperature):
+        losses = []
+        for i, target in enumerate(targets.tolist()):
+            near = [functional.cosine_similarity(q[i], document, dim=0) / temperature for document in d]
+            others = [near[j].exp() for j in range(len(d)) if j != target and not mask[i, j]]
+            if others:
+                losses.append(torch.stack(others).sum().log() - near[target])
+        return torch.stack(losses).mean()
+
+    def test_equals_a_sum_written_out(self):
+        mask = some_left_out()
+        mask[3] = True  # a query with no negative is not in the mean
+        same(
+            lambda q, d: decoupled(q, d, targets=TARGETS, mask=mask, temperature=0.3),
+            lambda q, d: self.written_out(q, d, TARGETS, mask, 0.3),
+            *vectors(QUERIES, DOCUMENTS),
+        )
+
+    def test_both_directions(self):
+        own = torch.arange(QUERIES)
+        mask = torch.zeros(QUERIES, DOCUMENTS).bool()
+        mask[0, 1] = True
+        same(
+            lambda q, d: decoupled(q, d, mask=mask, symmetric=True),
+            lambda q, d: (
+                (self.written_out(q, d, own, mask, 0.1) + self.written_out(d[:QUERIES], q, own, mask.T, 0.1)) / 2
+            ),
+            *vectors(QUERIES, DOCUMENTS),
+        )
+
+    def test_a_batch_of_one_has_nothing_to_learn_from(self):
+        q, d = vectors(1, 1)
+        assert decoupled(q, d) == 0
+        assert all(part.abs().max() == 0 for part in gradients(decoupled, q, d))
+
+
+class TestSigmoid:
+    def test_equals_a_sum_written_out(self):
+        mask = some_left_out()
+
+        def written_out(q, d):
+            total = 0
+            for i in range(QUERIES):
+                for j in range(DOCUMENTS):
+                    sign = 1 if j == TARGETS[i] else -1
+                    if sign == 1 or not mask[i, j]:
+                        score = functional.cosine_similarity(q[i], d[j], dim=0)
+                        total = total - (sign * (score / 0.2 - 3)).sigmoid().log()
+            return total / QUERIES
+
+        same(
+            lambda q, d: sigmoid(q, d, targets=TARGETS, mask=mask, temperature=0.2, bias=-3),
+            written_out,
+            *vectors(QUERIES, DOCUMENTS),
+        )
+
+    def test_far_from_the_truth_it_stays_finite(self):
+        q, _ = vectors(1, 1)
+        assert float(sigmoid(q, -q, temperature=1e-3)) == pytest.approx(1000 + 10)
+
+
+class TestGuideMask:
+    @pytest.mark.parametrize("relative", [False, True])
+    def test_equals_comparisons_written_out(self, relative):
+        q, d = vectors(QUERIES, DOCUMENTS)
+        expected = torch.zeros(QUERIES, DOCUMENTS).bool()
+        for i, target in enumerate(TARGETS.tolist()):
+            near = functional.cosine_similarity(q[i][None], d)
+            limit = near[target] - 0.1 * (abs(near[target]) if relative else 1)
+            expected[i] = near > limit
+            expected[i, target] = False
+        assert 0 < expected.sum() < expected.numel()
+        assert torch.equal(guide_mask(q, d, targets=TARGETS, margin=0.1, relative=relative), expected)
+
+    @pytest.mark.oracle
+    @pytest.mark.parametrize("strategy", ["absolute", "relative"])
+    def test_with_infonce_it_equals_sentence_transformers(self, strategy):
+        (q, *documents), (asked, *judged) = vectors(*[QUERIES] * 3), vectors(*[QUERIES] * 3)
+        only = {"contrast_anchors": False, "contrast_positives": False}
+        expected = gist_loss((q, *documents), (asked, *judged), margin_strategy=strategy, margin=0.1, **only)
+        mask = guide_mask(asked, torch.cat(judged), margin=0.1, relative=strategy == "relative")
+        torch.testing.assert_close(info_nce(q, torch.cat(documents), mask=mask, temperature=0.01), expected)
