@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,7 @@ from sentvec.checkpoint.tokenizer import read_tokenizer
 from sentvec.models.registry import ARCHITECTURES
 
 LETTERS = 40  # at least the size of the Unigram vocabulary of `tiny_xlm_roberta`
-_SHAPE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
-_ROBERTA = _SHAPE | {"max_position_embeddings": 66, "type_vocab_size": 1, "pad_token_id": 1}
-_ROBERTA |= {"bos_token_id": 0, "eos_token_id": 2}
-_BERT = _SHAPE | {"max_position_embeddings": 64, "vocab_size": len(PIECES)}
+SMALL = {"hidden": 32, "layers": 2, "heads": 4, "intermediate": 48, "positions": 64, "vocab": len(PIECES)}
 
 
 def tiny_generic(folder: Path) -> Path:
@@ -33,41 +30,41 @@ def tiny_generic(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Kin:
-    """What tests must know of a family: its small shape, and who writes its tokeniser."""
+    """What does not follow from a family's row: keys of a small config.json, and who writes a tokeniser."""
 
-    shape: dict[str, Any]
+    config: dict[str, Any] = field(default_factory=dict)
     tokenizer: Callable[..., Path] = tiny_bert
 
 
-# families whose keys or tokeniser are not BERT's
-_UNLIKE_BERT = {
-    "roberta": Kin(_ROBERTA | {"vocab_size": len(byte_vocab()[0])}, tiny_roberta),
+_BEHIND_PADDING = {"max_position_embeddings": 66, "pad_token_id": 1}
+_ROBERTA = _BEHIND_PADDING | {"bos_token_id": 0, "eos_token_id": 2, "type_vocab_size": 1}
+_SPECIAL = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+_BYTES = len(byte_vocab()[0])
+# families that need more than a tokeniser of BERT's pieces; all others need no row
+KIN = {
+    "roberta": Kin(_ROBERTA | {"vocab_size": _BYTES}, tiny_roberta),
     "xlm-roberta": Kin(_ROBERTA | {"vocab_size": LETTERS + 8}, tiny_xlm_roberta),
-    "camembert": Kin(_ROBERTA | {"vocab_size": len(byte_vocab()[0])}, tiny_roberta),
-    "distilbert": Kin(
-        {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "max_position_embeddings": 64}
-        | {"vocab_size": len(PIECES)},
-    ),
-    "albert": Kin(_BERT | {"embedding_size": 16}),
-    "electra": Kin(_BERT | {"embedding_size": 16}),
-    "mpnet": Kin(_BERT | {"max_position_embeddings": 66, "pad_token_id": 1, "bos_token_id": 2, "eos_token_id": 3}),
+    "camembert": Kin(_ROBERTA | {"vocab_size": _BYTES}, tiny_roberta),
+    "albert": Kin({"embedding_size": 16}),
+    "electra": Kin({"embedding_size": 16}),
+    "mpnet": Kin(_BEHIND_PADDING | {"bos_token_id": 2, "eos_token_id": 3}),
     "modernbert": Kin(
-        _BERT
-        | {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
+        _SPECIAL
+        | {"cls_token_id": 2, "sep_token_id": 3}
         | {"local_attention": 8, "global_attn_every_n_layers": 2, "num_hidden_layers": 3},
         tiny_generic,
     ),
-    "nomic_bert": Kin(_BERT, tiny_generic),
-    "xlm": Kin(
-        {"emb_dim": 32, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 64, "vocab_size": len(PIECES)}
-        | {"pad_index": 0, "unk_index": 1, "bos_index": 2, "eos_index": 3},
-        tiny_generic,
-    ),
-    "xlnet": Kin(
-        {"d_model": 32, "n_layer": 2, "n_head": 4, "d_inner": 48, "vocab_size": len(PIECES), "pad_token_id": 0}
-    ),
+    "nomic_bert": Kin(tokenizer=tiny_generic),
+    "xlm": Kin({"pad_index": 0, "unk_index": 1, "bos_index": 2, "eos_index": 3}, tiny_generic),
+    "xlnet": Kin({"pad_token_id": 0}),
 }
-FAMILIES = {name: _UNLIKE_BERT.get(name, Kin(_BERT)) for name in ARCHITECTURES}
+
+
+def small_config(family: str) -> dict[str, Any]:
+    """Return the keys of a small config.json, as the family calls them."""
+    row = ARCHITECTURES[family]
+    sizes = {key: SMALL[ours] for ours, (key, _) in row.keys.items() if ours in SMALL}
+    return sizes | KIN.get(family, Kin()).config
 
 
 def tiny(folder: Path, family: str, ending: str, *, seed: int = 0, **config: Any) -> Any:
@@ -75,7 +72,7 @@ def tiny(folder: Path, family: str, ending: str, *, seed: int = 0, **config: Any
 
     Args:
         folder: made if absent.
-        family: a key of `FAMILIES`.
+        family: a key of `ARCHITECTURES`.
         ending: the end of the class name, such as ``"ForMaskedLM"``.
         seed: of the weights.
         config: changes to the configuration.
@@ -85,9 +82,9 @@ def tiny(folder: Path, family: str, ending: str, *, seed: int = 0, **config: Any
     """
     import transformers
 
-    kin, prefix = FAMILIES[family], ARCHITECTURES[family].saved_as.removesuffix("Model")
-    kin.tokenizer(folder)
-    numbers = getattr(transformers, f"{prefix}Config")(attn_implementation="eager", **(kin.shape | config))
+    prefix = ARCHITECTURES[family].saved_as.removesuffix("Model")
+    KIN.get(family, Kin()).tokenizer(folder)
+    numbers = getattr(transformers, f"{prefix}Config")(attn_implementation="eager", **(small_config(family) | config))
     model = seeded(getattr(transformers, prefix + ending)(numbers), seed)
     model.save_pretrained(folder)
     return model

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tests.builders import PIECES
+from tests.headed import small_config
 
 from sentvec import Embedder
 from sentvec.checkpoint.load import Checkpoint
@@ -18,8 +19,6 @@ from sentvec.text.build import WordPieceOptions, wordpiece
 from sentvec.text.tokenizer import Tokenizer
 
 transformers = pytest.importorskip("transformers", reason="the dev extra is not installed: pip install '.[dev]'")
-SIZES = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "vocab_size": len(PIECES)}
-INNER = {"intermediate_size": 48, "max_position_embeddings": 64}
 # where attention is not the softmax of queries and keys alone: they add terms for distances, or look through a window
 BEYOND = ("mpnet", "xlnet", "modernbert")
 
@@ -33,10 +32,10 @@ def name(request):
 def model(name):
     """Build a seeded model of this architecture, with parts large enough for none of them to do nothing."""
     row = ARCHITECTURES[name]
-    inner = {"d_head": 8, "d_inner": 48} if name == "xlnet" else INNER  # it has no limit of positions
-    special = {f"{kind}_token_id": 0 for kind in ("pad", "bos", "eos", "cls", "sep")}
-    more = {"local_attention": 4} if name == "modernbert" else {}
-    config = transformers.AutoConfig.for_model(name, **SIZES, **inner, **special, **more).to_dict()
+    more = {"local_attention": 4, "num_hidden_layers": 2} if name == "modernbert" else {}
+    config = transformers.AutoConfig.for_model(
+        name, **(small_config(name) | {"vocab_size": len(PIECES)} | more)
+    ).to_dict()
     numbers = row.read(config)
     torch.manual_seed(0)
     encoder = row.build(numbers, add_pooling_layer=True).eval()
@@ -53,9 +52,9 @@ def model(name):
 def test_a_trace_is_whole(model):
     found = trace(model, "the cat sat on a mat", "dogs", qkv=True)
     n = len(found)
-    assert found.hidden_states.shape == (5, n, 32)
-    assert found.attentions.shape == (4, 4, n, n)
-    assert found.queries.shape == found.keys.shape == (4, 4, n, 8)
+    assert found.hidden_states.shape == (3, n, 32)
+    assert found.attentions.shape == (2, 4, n, n)
+    assert found.queries.shape == found.keys.shape == (2, 4, n, 8)
     np.testing.assert_allclose(found.attentions.sum(-1), 1, atol=1e-5)
     np.testing.assert_allclose(found.vector, found.hidden_states[-1].mean(axis=0), atol=2e-5)
     assert (found.pooler_output is None) == (model.encoder.pooler is None)

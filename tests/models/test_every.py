@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from tests.headed import tiny
@@ -22,6 +24,12 @@ ROUNDING = ("xlm", "modernbert")
 def every(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     return request.param, tiny(folder, request.param, "Model"), folder
+
+
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
+def test_users_are_told_of_it(model_type):
+    page = Path(__file__).parents[2] / "docs" / "models.md"
+    assert f"\n| `{model_type}` | " in page.read_text(encoding="utf-8")
 
 
 def test_numbers_equal_transformers(every, tmp_path):
