@@ -1,8 +1,8 @@
 """Task heads: an encoder's hidden states (tokens, hidden) in, logits of a task out.
 
 One class makes all of them: read something out of the states, optionally a linear map with activation and
-normalisation, then the map to the logits. Which heads a family has, of what parts, and what checkpoints call the weights
-stands at the end of its architecture's file.
+normalisation, then the map to the logits. Which heads a family has, of what parts, and what checkpoints call the
+weights stands at the end of its architecture's file.
 """
 
 from __future__ import annotations
