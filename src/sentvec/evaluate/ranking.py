@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 import numpy as np
 
@@ -40,20 +41,20 @@ def rank_scores(judged: Judgements, ranked: Rankings, cutoffs: Sequence[int] = C
         raise InvalidInput(f"cutoffs are {tuple(cutoffs)}; accepted: one or more numbers from 1 on.")
     wanted = {f"{name}.{','.join(map(str, sorted(set(cutoffs))))}" for name in _MEASURES.values()}
     # trec_eval sorts by score, and equal scores by name from the last: places as scores keep the order that we have
-    run = {query: {name: -float(place) for place, name in enumerate(names)} for query, names in ranked.items()}
+    places = [-float(place) for place in range(max(map(len, ranked.values()), default=0))]
+    run = {query: dict(zip(names, places, strict=False)) for query, names in ranked.items()}
     judge = require("pytrec_eval", extra="evaluate").RelevanceEvaluator(
         {query: dict(grades) for query, grades in judged.items()}, wanted | {"recip_rank"}
     )
     found = judge.evaluate(run)
-    nothing: dict[str, float] = {}
-
-    def column(name: str) -> Floats:
-        return np.array([found.get(query, nothing).get(name, 0.0) for query in judged], dtype=np.float64)
-
-    first = column("recip_rank")
+    columns = ["recip_rank", *(f"{own}_{k}" for k in cutoffs for own in _MEASURES.values())]
+    nothing = dict.fromkeys(columns, 0.0)
+    cells = itemgetter(*columns)
+    values = np.array([cells(found.get(query, nothing)) for query in judged], dtype=np.float64)
+    by_column = dict(zip(columns, values.reshape(-1, len(columns)).T, strict=True))
+    first = by_column["recip_rank"]
     scores: dict[str, Floats] = {}
     for k in cutoffs:
-        scores[f"nDCG@{k}"] = column(f"ndcg_cut_{k}")
         scores[f"MRR@{k}"] = np.where(first * k >= 1 - 1e-9, first, 0.0)
-        scores |= {f"{name}@{k}": column(f"{own}_{k}") for name, own in _MEASURES.items() if name != "nDCG"}
+        scores |= {f"{name}@{k}": by_column[f"{own}_{k}"] for name, own in _MEASURES.items()}
     return scores

@@ -79,5 +79,5 @@ def rank(
         top.add(block, order[seen : seen + len(block)])
         seen += len(block)
     _, names = top.best()
-    sorted_ids = [documents[place] for place in by_id]
-    return {query: [sorted_ids[name] for name in row] for query, row in zip(queries, names.tolist(), strict=True)}
+    ids = np.array([documents[place] for place in by_id], dtype=object)[names]  # (queries, k)
+    return dict(zip(queries, ids.tolist(), strict=True))
