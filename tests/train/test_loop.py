@@ -168,3 +168,28 @@ def test_frozen_layers_stay(model, tmp_path):
         go(model, tmp_path / "still", freeze=2)
     with pytest.raises(InvalidInput, match="freeze is 3, but the encoder has 2 layers"):
         go(model, tmp_path / "no", freeze=3)
+
+
+def test_the_average_is_what_is_saved(model, tmp_path):
+    go(model, tmp_path / "plain")
+    go(model, tmp_path / "still", ema=1.0)
+    go(model, tmp_path / "half", ema=0.5)
+    same(weights(model), weights(tmp_path / "still"))  # an average that keeps all of itself
+    name = "layers.0.attention.qkv.weight"
+    begun, ended, half = (weights(folder)[name] for folder in (model, tmp_path / "plain", tmp_path / "half"))
+    assert 0 < (half - ended).norm() < (begun - ended).norm()
+    with pytest.raises(Stops):
+        go(model, tmp_path / "broken", source=Interrupted(9), ema=0.5)
+    go(model, tmp_path / "broken", resume=True, ema=0.5)
+    same(weights(tmp_path / "half"), weights(tmp_path / "broken"))
+
+
+def test_an_adversary_changes_what_is_learnt_and_leaves_the_table(model, tmp_path):
+    go(model, tmp_path / "plain", epochs=1)
+    go(model, tmp_path / "attacked", epochs=1, adversary=1.0)
+    go(model, tmp_path / "nearly", epochs=1, adversary=1e-7)
+    name = "layers.0.attention.qkv.weight"
+    plain, attacked, nearly = (weights(tmp_path / one)[name] for one in ("plain", "attacked", "nearly"))
+    assert not torch.allclose(plain, attacked, atol=1e-6)
+    # twice the same gradient, clipped to the same length, is the same step
+    torch.testing.assert_close(plain, nearly, atol=1e-4, rtol=1e-3)

@@ -21,8 +21,7 @@ def model(tmp_path_factory):
 
 def gradients(model, batch, *, loss="infonce", seed=5, **settings):
     taught = learner(model, TrainConfig(**settings), loss)
-    torch.manual_seed(seed)
-    value = taught.run(0, batch, 1.0)
+    value = taught.run(0, batch, 1.0, seed)
     return value, {name: p.grad for name, p in taught.encoder.named_parameters() if p.grad is not None}
 
 
@@ -48,7 +47,7 @@ def test_the_gradient_is_that_of_a_naive_loop(tmp_path):
     plain = tiny_bert(tmp_path, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     batch = pairs(5)
     taught = learner(plain, TrainConfig())
-    value = taught.run(0, batch, 0.5)  # the scale is of the gradient, not of the loss
+    value = taught.run(0, batch, 0.5, 1)  # the scale is of the gradient, not of the loss
     again = learner(plain, TrainConfig())
     engine = Embedder(again.checkpoint, name="x", device="cpu")._engine
     again.encoder.train()
@@ -73,16 +72,14 @@ def test_dropout_is_drawn_again_as_it_was_in_parts(model):
     batch = pairs(6)
     taught = learner(model, TrainConfig(micro_tokens=20))
     name, parameter = next((n, p) for n, p in taught.encoder.named_parameters() if n.endswith("up.weight"))
-    torch.manual_seed(3)
-    taught.run(0, batch, 1.0)
+    taught.run(0, batch, 1.0, 3)
     direction = parameter.grad / parameter.grad.norm()
     step = 1e-3
     values = []
     for sign in (1, -1):
         with torch.no_grad():
             parameter.add_(direction, alpha=sign * step)
-        torch.manual_seed(3)
-        values.append(taught.run(0, batch, 0.0))
+        values.append(taught.run(0, batch, 0.0, 3))
         with torch.no_grad():
             parameter.sub_(direction, alpha=sign * step)
     assert (values[0] - values[1]) / (2 * step) == pytest.approx(float(parameter.grad.norm()), rel=0.05), name
@@ -93,7 +90,7 @@ def test_two_views_have_dropout_of_their_own(model):
     taught = learner(model, TrainConfig(), "simcse")
     seen = []
     taught._objectives[0].register_forward_hook(lambda _, given, __: seen.append(given[0]))
-    taught.run(0, batch, 1.0)
+    taught.run(0, batch, 1.0, 3)
     first, second = seen[0]
     assert first.shape == second.shape == (6, 32)
     assert not torch.allclose(first, second)
@@ -120,7 +117,7 @@ def test_prompts_are_put_before_their_column(model):
 def test_a_copy_stays_as_it_was(model):
     taught = learner(model, TrainConfig())
     before = taught.copy()
-    taught.run(0, pairs(4), 1.0)
+    taught.run(0, pairs(4), 1.0, 3)
     with torch.no_grad():
         for parameter in taught.encoder.parameters():
             parameter.add_(1.0)

@@ -11,6 +11,12 @@ from typing import Any
 from sentvec.errors import ConfigError, InvalidInput
 from sentvec.train.optim import SCHEDULES
 
+_RANGES = {
+    "warmup": (0, 1), "layer_decay": (0, 1), "weight_decay": (0, 1), "learning_rate": (0, 1), "head_rate": (0, 1),
+    "clip": (0, 1e9), "ema": (0, 1), "adversary": (0, 1e9),
+}  # fmt: skip
+_OPTIONAL = ("head_rate", "clip", "ema", "adversary")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
@@ -41,6 +47,10 @@ class TrainConfig:
         evaluate_every: steps between two evaluations; None is once an epoch.
         patience: evaluations without a better score after which the run ends; None never.
         save_every: steps between two checkpoints; None is once an epoch.
+        ema: share of a running average of the weights that stays at each step, such as 0.999; the average is what is
+            scored and saved. None keeps none.
+        adversary: length by which word embeddings are moved along their gradient for a second pass (Miyato et al.
+            2017, arXiv 1605.07725, FGM); None makes none.
     """
 
     loss: str | None = None
@@ -66,6 +76,8 @@ class TrainConfig:
     evaluate_every: int | None = None
     patience: int | None = None
     save_every: int | None = None
+    ema: float | None = None
+    adversary: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is not possible.
@@ -83,15 +95,11 @@ class TrainConfig:
             raise InvalidInput(f"schedule {self.schedule!r} is not known. Known: {', '.join(SCHEDULES)}.")
         if self.precision not in ("float32", "bfloat16"):
             raise InvalidInput(f"precision {self.precision!r} cannot be trained in. Known: float32, bfloat16.")
-        for name, low, high in (
-            ("warmup", 0, 1),
-            ("layer_decay", 0, 1),
-            ("weight_decay", 0, 1),
-            ("learning_rate", 0, 1),
-        ):
+        for name, (least, most) in _RANGES.items():
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not low <= value <= high:
-                raise InvalidInput(f"{name} is {value!r}; accepted: {low} to {high}.")
+            fits = isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
+            if not fits and not (value is None and name in _OPTIONAL):
+                raise InvalidInput(f"{name} is {value!r}; accepted: {least} to {most:g}.")
 
     def to_toml(self) -> str:
         """Write it as TOML; what is None is left away."""

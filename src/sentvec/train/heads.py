@@ -25,7 +25,8 @@ from sentvec.nn.pooler import Pooler
 from sentvec.runtime.device import device_of, precision_of
 from sentvec.runtime.plan import plan
 from sentvec.train.config import TrainConfig
-from sentvec.train.step import still
+from sentvec.train.step import drawn_from, still
+from sentvec.train.together import team
 
 IGNORED = -100
 """The target of a token that nothing is learnt from."""
@@ -74,14 +75,16 @@ class HeadLearner:
             module.to(self.device).train()
         (self._head,) = headed.heads.values()
         self._headed = headed
+        self.team = team(self.device)
         self._tokens = config.micro_tokens
         self._autocast = precision_of(config.precision)
         self._loss = _LOSSES[headed.problem_type or headed.task]
 
-    def run(self, number: int, batch: Rows, scale: float) -> float:
+    def run(self, number: int, batch: Rows, scale: float, seed: int) -> float:
         """Add the gradient of `scale` times the mean loss to all parameters, and return that mean."""
         del number  # one data set
-        whole = sum(int((target != IGNORED).sum()) for target in batch.targets)
+        torch.manual_seed(drawn_from(seed, self.team.rank + 1))
+        whole = self.team.total(sum(int((target != IGNORED).sum()) for target in batch.targets))
         total = 0.0
         for part in plan([len(row) for row in batch.tokens], self._tokens):
             packed = pack([batch.tokens[i] for i in part], self.device)
@@ -91,7 +94,7 @@ class HeadLearner:
             loss = self._loss(self._head, states.float(), packed, targets, self._run) / max(whole, 1)
             torch.autograd.backward(loss * scale)
             total += float(loss.detach())
-        return total
+        return self.team.total(total)
 
     def count(self, batch: Rows) -> int:
         """Return how many texts or pairs a batch has."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -16,10 +17,11 @@ from torch import nn
 from sentvec.checkpoint.files import write_bytes
 from sentvec.errors import InvalidInput, NonFiniteOutput, OutputError
 from sentvec.progress import track
+from sentvec.train.averages import Average
 from sentvec.train.config import TrainConfig
 from sentvec.train.optim import adamw, depth_of, groups, layer_count, rate_factor, set_rates
 from sentvec.train.state import Position, Stateful, load_state, save_state
-from sentvec.train.step import Learner
+from sentvec.train.step import Learner, drawn_from
 
 LOG_STEPS = 10
 """Steps between two lines of metrics.jsonl."""
@@ -107,7 +109,6 @@ class _Run(Generic[B, M]):
         origin: str,
     ) -> None:
         self.learner, self.source, self.folder, self.config, self.judge = learner, source, folder, config, judge
-        torch.manual_seed(config.seed)
         self.encoder = learner.encoder
         self.layers = layer_count(name for name, _ in self.encoder.named_parameters())
         if config.freeze > self.layers:
@@ -123,7 +124,12 @@ class _Run(Generic[B, M]):
             )
         )
         key = hashlib.sha256(json.dumps([asdict(config), origin], sort_keys=True, default=str).encode()).hexdigest()
-        self.state = Stateful({"encoder": self.encoder, **learner.extra}, self.optimizer, key)
+        self.modules = (self.encoder, *learner.extra.values())
+        self.average = None if config.ema is None else Average(self.modules, config.ema)
+        kept = {} if self.average is None else {"average": self.average}
+        self.state = Stateful({"encoder": self.encoder, **learner.extra, **kept}, self.optimizer, key)
+        self.team = learner.team
+        self.first = self.team.rank == 0  # it alone writes, and judges
         self.position = Position()
         self.total = self._total()
         self.scores: Mapping[str, float] = {}
@@ -134,12 +140,12 @@ class _Run(Generic[B, M]):
         if (run / STATE).exists() and not resume:
             raise OutputError(f"{self.folder} holds a run already. Go on with it (--resume), or give another folder.")
         run.mkdir(parents=True, exist_ok=True)
-        if (run / STATE).exists():
+        known = self.team.first_says((run / STATE).exists())
+        if known:
             self.position = load_state(run / STATE, self.state)
+        if self.first:
             _cut_log(run / METRICS, self.position.step)
-        else:
-            (run / METRICS).unlink(missing_ok=True)
-        write_bytes(run / CONFIG, self.config.to_toml().encode())
+            write_bytes(run / CONFIG, self.config.to_toml().encode())
         self._freeze()
         stopped = False
         with track("Training", self.total, progress) as advance:
@@ -171,7 +177,7 @@ class _Run(Generic[B, M]):
             if due and self._evaluate() and not last:
                 return True
             if self._due(config.save_every, here):
-                save_state(self.folder / RUN / STATE, self.state, position)
+                self._save(STATE)
             if last:
                 return False
         position.epoch, position.batch = position.epoch + 1, 0
@@ -185,8 +191,9 @@ class _Run(Generic[B, M]):
         set_rates(
             self.optimizer, rate_factor(config.schedule, position.step, self.total, round(config.warmup * self.total))
         )
-        for number, batch in gathered:
-            loss = self.learner.run(number, batch, 1.0 / len(gathered))
+        for turn, (number, batch) in enumerate(gathered):
+            seed = drawn_from(config.seed, position.step, turn)
+            loss = self.learner.run(number, batch, 1.0 / len(gathered), seed)
             if not abs(loss) < float("inf"):
                 raise NonFiniteOutput(
                     f"the loss at step {position.step} is {loss}. Lower the learning rate ({config.learning_rate}), or "
@@ -195,10 +202,17 @@ class _Run(Generic[B, M]):
             position.loss += loss
             position.counted += 1
             position.texts += self.learner.count(batch)
+        if config.adversary is not None:
+            self._attack(gathered, config.adversary)
+        # what objectives own has its whole gradient already, in each process
+        shared = [module for name, module in self.learner.extra.items() if not name.startswith("objective")]
+        self.team.add_up([self.encoder, *shared])
         if config.clip is not None:
             nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], config.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.follow()
         position.step += 1
         if position.step % LOG_STEPS == 0 or position.step == self.total:
             rate = max(group["lr"] for group in self.optimizer.param_groups)
@@ -206,6 +220,23 @@ class _Run(Generic[B, M]):
             position.loss, position.counted = 0.0, 0
         if config.unfreeze_every is not None and position.step % config.unfreeze_every == 0:
             self._freeze()
+
+    def _attack(self, gathered: list[tuple[int, B]], length: float) -> None:
+        """Learn once more from the batches, with word embeddings moved to where the loss grows."""
+        table = self.encoder.get_submodule("embeddings").get_parameter("token_table.weight")
+        if table.grad is None:  # they are frozen
+            return
+        norm = table.grad.norm()
+        if not norm > 0:
+            return
+        before = table.detach().clone()
+        with torch.no_grad():
+            table.add_(table.grad, alpha=float(length / norm))
+        for turn, (number, batch) in enumerate(gathered):
+            seed = drawn_from(self.config.seed, self.position.step, turn)
+            self.learner.run(number, batch, 1.0 / len(gathered), seed)
+        with torch.no_grad():
+            table.copy_(before)
 
     def _freeze(self) -> None:
         """Hold still what does not learn yet. Frozen parameters have no gradient, so the optimiser passes them over."""
@@ -220,39 +251,52 @@ class _Run(Generic[B, M]):
         """Score the model as it is, keep it if it is the best, and say whether there was none better for too long."""
         if self.judge is None:
             return False
-        now = torch.get_rng_state()
-        scores = self.judge(self.learner.copy())
-        torch.set_rng_state(now)  # evaluating must not change what training draws
+        scores: Mapping[str, float] = {}
+        if self.first:
+            with self._averaged():
+                scores = self.judge(self.learner.copy())
+        scores = self.team.first_says(scores)
         self._log({f"score/{name}": value for name, value in scores.items()})
         value = next(iter(scores.values()))
         position = self.position
         if position.best is None or value > position.best:
             position.best, position.waited = value, 0
-            save_state(self.folder / RUN / BEST, self.state, position)
+            self._save(BEST)
             self.scores = scores
         else:
             position.waited += 1
         return self.config.patience is not None and position.waited >= self.config.patience
 
+    def _averaged(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.average is None else self.average.in_place()
+
+    def _save(self, name: str) -> None:
+        if self.first:
+            save_state(self.folder / RUN / name, self.state, self.position)
+
     def _log(self, content: Mapping[str, float]) -> None:
+        if not self.first:
+            return
         with (self.folder / RUN / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": self.position.step, "epoch": self.position.epoch} | dict(content)) + "\n")
 
     def _finish(self, seconds: float) -> Trained:
-        run = self.folder / RUN
-        save_state(run / STATE, self.state, self.position)
-        if (run / BEST).exists():
-            load_state(run / BEST, self.state)
-        for module in self.state.modules.values():
-            module.eval()
-        self.learner.save(self.folder)
+        self._save(STATE)
+        if self.first:
+            if (self.folder / RUN / BEST).exists():
+                load_state(self.folder / RUN / BEST, self.state)
+            with self._averaged():
+                for module in self.state.modules.values():
+                    module.eval()
+                self.learner.save(self.folder)
+        self.team.first_says(None)  # none goes on before the folder is whole
         loss = self.position.loss / max(self.position.counted, 1)
         return Trained(self.folder, self.position.step, loss, self.scores, seconds)
 
 
 def _cut_log(path: Path, step: int) -> None:
     """Take away the lines that an interrupted run wrote after its last state."""
-    if path.exists():
+    if path.exists():  # of an older run, too
         lines = path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
         write_bytes(path, "".join(f"{line}\n" for line in kept).encode())

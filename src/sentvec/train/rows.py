@@ -14,6 +14,7 @@ from sentvec.errors import InvalidInput
 from sentvec.tasks.windows import windows
 from sentvec.text.tokenizer import Text, Tokenizer
 from sentvec.train.heads import IGNORED, Rows
+from sentvec.train.together import Team
 
 
 @dataclass(frozen=True)
@@ -38,19 +39,23 @@ class RowSource:
         rows: what the model reads, and its target.
         batch_size: rows of a batch.
         seed: of the order.
+        team: the processes, each of which gets its share of each batch.
     """
 
-    def __init__(self, rows: Sequence[tuple[TokenIds, Tensor]], *, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, rows: Sequence[tuple[TokenIds, Tensor]], *, batch_size: int, seed: int, team: Team | None = None
+    ) -> None:
         if not rows:
             raise InvalidInput("there are no rows to learn from.")
-        self._rows, self._size, self._seed = rows, batch_size, seed
+        self._rows, self._size, self._seed, self._team = rows, batch_size, seed, team or Team()
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[int, Rows]]:
         """Yield (0, rows) of an epoch from its `start`-th batch on."""
         order = list(range(len(self._rows)))
         random.Random(f"{self._seed} {epoch}").shuffle(order)  # noqa: S311 - no secret
         for first in range(start * self._size, len(order), self._size):
-            chosen = [self._rows[i] for i in order[first : first + self._size]]
+            share = order[first : first + self._size][self._team.rank :: self._team.size]
+            chosen = [self._rows[i] for i in share]
             yield 0, Rows([tokens for tokens, _ in chosen], [target for _, target in chosen])
 
     def steps(self, epoch: int) -> int:

@@ -66,7 +66,14 @@ def train_embedder(
     if before:
         _log.info("before training: %s", ", ".join(f"{name} {value:.4f}" for name, value in before.items()))
     learner = EmbedderLearner(origin.load(), objectives, config, device=device)
-    source = Sampler(datasets, batch_size=config.batch_size, seed=config.seed, unique=config.unique)
+    source = Sampler(
+        datasets,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        unique=config.unique,
+        rank=learner.team.rank,
+        world=learner.team.size,
+    )
     trained = train(
         learner,
         source,

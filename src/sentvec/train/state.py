@@ -1,12 +1,14 @@
-"""What a run of training needs to go on exactly where it was: gathered, written whole or not at all, and put back."""
+"""What a run of training needs to go on exactly where it was: gathered, written whole or not at all, and put back.
+
+No state of random generators is among it: each step seeds them by its own number.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -47,7 +49,7 @@ class Stateful:
     """All that a run changes, besides its position.
 
     Attributes:
-        modules: encoder, projections and objectives, by name.
+        modules: encoder, projections, objectives and the average of weights, by name.
         optimizer: the optimiser.
         key: what the run was made from; a state of another key is refused.
     """
@@ -55,7 +57,6 @@ class Stateful:
     modules: Mapping[str, nn.Module]
     optimizer: torch.optim.Optimizer
     key: str
-    others: Sequence[Any] = field(default_factory=tuple)
 
 
 def save_state(path: Path, state: Stateful, position: Position) -> None:
@@ -66,8 +67,6 @@ def save_state(path: Path, state: Stateful, position: Position) -> None:
         "position": vars(position),
         "modules": {name: module.state_dict() for name, module in state.modules.items()},
         "optimizer": state.optimizer.state_dict(),
-        "random": torch.get_rng_state(),
-        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -75,7 +74,7 @@ def save_state(path: Path, state: Stateful, position: Position) -> None:
 
 
 def load_state(path: Path, state: Stateful) -> Position:
-    """Put a state back into modules, optimiser and random generators.
+    """Put a state back into modules and optimiser.
 
     Raises:
         OutputError: the file cannot be read, or is of another run.
@@ -92,9 +91,6 @@ def load_state(path: Path, state: Stateful) -> Position:
         for name, module in state.modules.items():
             module.load_state_dict(content["modules"][name])
         state.optimizer.load_state_dict(content["optimizer"])
-        torch.set_rng_state(content["random"])
-        if content["random_cuda"]:
-            torch.cuda.set_rng_state_all(content["random_cuda"])
         return Position(**content["position"])
     except OutputError:
         raise

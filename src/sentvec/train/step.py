@@ -9,8 +9,8 @@ only.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -29,6 +29,7 @@ from sentvec.runtime.plan import plan
 from sentvec.train.batches import Batch
 from sentvec.train.config import TrainConfig
 from sentvec.train.objectives import Objective
+from sentvec.train.together import Team, team
 
 B_contra = TypeVar("B_contra", contravariant=True)
 M_co = TypeVar("M_co", covariant=True)
@@ -40,13 +41,19 @@ class Learner(Protocol[B_contra, M_co]):
     Attributes:
         encoder: the encoder.
         extra: all else that has a state: projections, heads, objectives, by name.
+        team: the processes that learn together.
     """
 
     encoder: nn.Module
     extra: Mapping[str, nn.Module]
+    team: Team
 
-    def run(self, number: int, batch: B_contra, scale: float) -> float:
-        """Add the gradient of `scale` times the loss of a batch of data set `number` to all parameters; return it."""
+    def run(self, number: int, batch: B_contra, scale: float, seed: int) -> float:
+        """Add the gradient of `scale` times the loss of a batch of data set `number` to all parameters; return it.
+
+        Whatever is random is drawn from `seed`. Of several processes, each has its share of the batch, and adds a part
+        of the gradient: see `Team.add_up`.
+        """
 
     def count(self, batch: B_contra) -> int:
         """Return how many texts a batch has."""
@@ -91,18 +98,44 @@ class EmbedderLearner:
         self._autocast = precision_of(config.precision)
         self._engine = Engine(checkpoint.tokenizer, checkpoint.recipe, self.device)
         self._prompts = config.prompts
+        self.team = team(self.device)
 
-    def run(self, number: int, batch: Batch, scale: float) -> float:
+    def run(self, number: int, batch: Batch, scale: float, seed: int) -> float:
         """Add the gradient of `scale` times the loss to all parameters, and return the loss."""
         objective = self._objectives[number]
         rows, sizes = self._rows(batch, objective.views)
         parts = plan([len(row) for row in rows], self._tokens)
+        torch.manual_seed(drawn_from(seed, self.team.rank + 1))  # dropout differs between processes
         if len(parts) == 1:
-            found = self._encode(rows, parts[0])
-            loss = objective(torch.split(_in_order(found, parts), sizes), batch)
-            torch.autograd.backward(loss * scale)
-            return float(loss.detach())
-        return self._in_parts(rows, sizes, parts, objective, batch, scale)
+            found = _in_order(self._encode(rows, parts[0]), parts)
+            return self._learn(objective, found, sizes, batch, scale, seed)
+        before, some = [], []
+        with torch.no_grad():
+            for part in parts:
+                before.append(_random_state(self.device))
+                some.append(self._encode(rows, part))
+        known = _in_order(torch.cat(some), parts) if some else self._nothing()
+        known.requires_grad_()
+        loss = self._learn(objective, known, sizes, batch, scale, seed)
+        for part, state in zip(parts, before, strict=True):
+            _set_random_state(self.device, state)  # dropout must be what it was
+            assert known.grad is not None, "an objective that does not depend on vectors"
+            torch.autograd.backward(self._encode(rows, part), known.grad[torch.tensor(part)])
+        return loss
+
+    def _learn(
+        self, objective: Objective, found: Tensor, sizes: list[int], batch: Batch, scale: float, seed: int
+    ) -> float:
+        """Send the gradient of the loss of all processes' vectors back into this one's."""
+        columns, whole = self.team.gather(torch.split(found, sizes), batch)
+        torch.manual_seed(seed)  # what objectives draw is the same in all processes
+        loss = objective(columns, whole)
+        torch.autograd.backward(loss * scale)
+        return float(loss.detach())
+
+    def _nothing(self) -> Tensor:
+        """Return the vectors of no texts, which a share may have."""
+        return torch.zeros(0, self.checkpoint.recipe.width(self.checkpoint.encoder.config.hidden), device=self.device)
 
     def count(self, batch: Batch) -> int:
         """Return how many texts a batch has."""
@@ -121,30 +154,6 @@ class EmbedderLearner:
     def save(self, folder: Path) -> None:
         """Write the model as sentence-transformers has it."""
         save_checkpoint(folder, self.copy())
-
-    def _in_parts(
-        self,
-        rows: list[TokenIds],
-        sizes: list[int],
-        parts: list[list[int]],
-        objective: Objective,
-        batch: Batch,
-        scale: float,
-    ) -> float:
-        before, found = [], []
-        with torch.no_grad():
-            for part in parts:
-                before.append(torch.get_rng_state())
-                found.append(self._encode(rows, part))
-        known = _in_order(torch.cat(found), parts).requires_grad_()
-        loss = objective(torch.split(known, sizes), batch)
-        torch.autograd.backward(loss * scale)
-        assert known.grad is not None, "an objective that does not depend on vectors"
-        for part, state in zip(parts, before, strict=True):
-            with _random(state):  # dropout must be what it was
-                again = self._encode(rows, part)
-            torch.autograd.backward(again, known.grad[torch.tensor(part)])
-        return float(loss.detach())
 
     def _rows(self, batch: Batch, views: int) -> tuple[list[TokenIds], list[int]]:
         """Tokenise all columns, as often as the objective wants them, and return how many texts each has."""
@@ -176,12 +185,17 @@ def _in_order(found: Tensor, parts: list[list[int]]) -> Tensor:
     return found.detach()[order.argsort()] if not found.requires_grad else found[order.argsort()]
 
 
-@contextmanager
-def _random(state: Tensor) -> Iterator[None]:
-    """Draw, inside, what was drawn after `state`; outside, go on as if nothing had been drawn."""
-    now = torch.get_rng_state()
-    torch.set_rng_state(state)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(now)
+def drawn_from(seed: int, *numbers: int) -> int:
+    """Return a seed that follows from others, and from which nothing can be told of them."""
+    return int.from_bytes(hashlib.blake2b(repr((seed, *numbers)).encode(), digest_size=7).digest(), "big")
+
+
+def _random_state(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
+
+
+def _set_random_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    else:
+        torch.set_rng_state(state)

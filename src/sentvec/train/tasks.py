@@ -114,9 +114,10 @@ def train_head(
     found = hashlib.sha256(f"{origin.name} {len(rows)}".encode())
     for tokens, target in rows:
         found.update(repr((tokens.ids, target.tolist())).encode())
+    learner = HeadLearner(headed, config, device=device)
     return train(
-        HeadLearner(headed, config, device=device),
-        RowSource(rows, batch_size=config.batch_size, seed=config.seed),
+        learner,
+        RowSource(rows, batch_size=config.batch_size, seed=config.seed, team=learner.team),
         folder,
         config,
         judge=None if held_back is None else judge_of(held_back),
