@@ -44,6 +44,24 @@ def gist_loss(ours: tuple[Tensor, ...], guides: tuple[Tensor, ...], **options: A
     return loss([{"ours": one, "guide": guide} for one, guide in zip(ours, guides, strict=True)], None)
 
 
+def list_loss(name: str, scores: Tensor, grades: list[Tensor], **options: Any) -> Tensor:
+    """Return sentence-transformers' loss of a cross-encoder that gives `scores` to the documents of all lists."""
+    from sentence_transformers.cross_encoder import losses
+
+    class Scorer(nn.Module):
+        num_labels, device = 1, "cpu"
+
+        def preprocess(self, pairs: list[tuple[str, str]], **_: Any) -> dict[str, Tensor]:
+            return {"which": torch.tensor([int(document) for _, document in pairs])}
+
+        def forward(self, tokens: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {"scores": scores[tokens["which"]]}
+
+    numbers = iter(range(len(scores)))
+    documents = [[str(next(numbers)) for _ in row] for row in grades]
+    return getattr(losses, name)(Scorer(), **options)([["query"] * len(grades), documents], grades)
+
+
 def gradients(loss: Callable[..., Tensor], *vectors: Tensor) -> tuple[Tensor, ...]:
     """Return the gradient of a loss for each of the vectors it takes."""
     leaves = [part.detach().clone().requires_grad_() for part in vectors]
