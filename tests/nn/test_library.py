@@ -146,5 +146,5 @@ def test_it_can_be_switched_off(fresh, monkeypatch):
 
 
 def test_the_source_is_part_of_the_package():
-    assert {path.name for path in room.SOURCE.iterdir()} >= {"steps.cpp", "blocks.h", "lanes.h"}
+    assert {path.name for path in room.SOURCE.iterdir()} >= {"steps.cpp", "training.cpp", "products.cpp", "lanes.h"}
     assert Path(room.SOURCE).is_relative_to(Path(room.__file__).parent)

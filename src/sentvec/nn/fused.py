@@ -23,11 +23,11 @@ from sentvec.nn.steps import Norm, Operand, Product, Steps, quantise, rotated_by
 MULTIPLE = 16
 """Widths must be multiples of so many features: the lanes of the compiled steps."""
 
-# config.json's names of activations, as the steps call them
-_ACTS = {
+ACT_NAMES = {
     "gelu": "gelu", "gelu_python": "gelu", "gelu_new": "gelu_tanh", "gelu_accurate": "gelu_tanh",
     "gelu_fast": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu_python_tanh": "gelu_tanh", "relu": "relu",
 }  # fmt: skip
+"""Config.json's names of activations -> what steps call them."""
 
 
 def fusible(layers: Sequence[nn.Module]) -> bool:
@@ -37,7 +37,7 @@ def fusible(layers: Sequence[nn.Module]) -> bool:
         and type(layer.attention) is SelfAttention
         and layer.attention.plain
         and type(layer.feed_forward) is FeedForward
-        and layer.feed_forward.act_name in _ACTS
+        and layer.feed_forward.act_name in ACT_NAMES
         and layer.attention.qkv.in_features // layer.attention.heads % MULTIPLE == 0
         and layer.feed_forward.up.out_features % MULTIPLE == 0
         for layer in layers
@@ -162,7 +162,7 @@ class _Ready:
         assert isinstance(layer.feed_forward, FeedForward), "see fusible"
         return cls(
             heads=layer.attention.heads,
-            act=_ACTS[layer.feed_forward.act_name],
+            act=ACT_NAMES[layer.feed_forward.act_name],
             qkv=make(layer.attention.qkv),
             output=make(layer.attention.output),
             attention_norm=_norm(layer.attention_norm),

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from sentvec.batch import PackedBatch
 from sentvec.nn.fused import FusedStack, fusible
+from sentvec.nn.passes import Passes
 from sentvec.nn.probe import Probe
 from sentvec.nn.steps import Steps
+from sentvec.nn.trained import TrainedStack, trainable
 
 
 class Layers(nn.ModuleList):
@@ -28,6 +30,7 @@ class Layers(nn.ModuleList):
         self._steps: Steps | None = None
         self._int8 = False
         self._fused: FusedStack | None = None
+        self._trained: TrainedStack | None = None
 
     @property
     def fusible(self) -> bool:
@@ -41,6 +44,13 @@ class Layers(nn.ModuleList):
         """
         self._steps, self._int8, self._fused = steps, int8, None
 
+    def fuse_training(self, passes: Passes | None) -> None:
+        """Run as a `TrainedStack` from now on, wherever there may be gradients or dropout, and no probe looks.
+
+        None ends it.
+        """
+        self._trained = None if passes is None else TrainedStack(self._in_order(), passes)
+
     def forward(
         self, states: Tensor, batch: PackedBatch, kernel: str, probe: Probe | None, relative: Tensor | None = None
     ) -> Tensor:
@@ -52,6 +62,8 @@ class Layers(nn.ModuleList):
             fused = self._ready(states)
             if fused is not None:
                 return fused(states, batch, probe, relative)
+        if self._trained is not None and kernel == "auto" and probe is None and relative is None and self._learns():
+            return self._trained(states, batch)
         if probe is not None:
             probe.hidden(0, states)
         given = () if relative is None else (relative,)  # most kinds of layers know of none
@@ -63,7 +75,7 @@ class Layers(nn.ModuleList):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and other processes make weights ready for themselves: packed ones cannot travel."""
-        return self.__dict__ | {"_steps": None, "_fused": None}
+        return self.__dict__ | {"_steps": None, "_fused": None, "_trained": None}
 
     def _ready(self, states: Tensor) -> FusedStack | None:
         assert self._steps is not None
@@ -75,6 +87,10 @@ class Layers(nn.ModuleList):
         if self._fused is None or self._fused.stale(layers):
             self._fused = FusedStack(layers, self._steps, int8=self._int8)
         return self._fused
+
+    def _learns(self) -> bool:
+        may = (self.training or torch.is_grad_enabled()) and not torch.is_inference_mode_enabled()
+        return may and trainable(list(self))
 
     def _in_order(self) -> list[nn.Module]:
         return [self[number] for number in self.order]

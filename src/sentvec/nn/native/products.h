@@ -1,0 +1,232 @@
+// Matrix products of a training step: activations as rows and packed weights in, rows out, through an epilogue that
+// sees every number once while it is still in a register; and products of two activations, which are gradients.
+//
+// A unit is 32 bits along the sum: one float32, or two neighbouring bfloat16, which the processor multiplies and adds
+// at once. The kernel makes ROWS x 16 * WIDE numbers at a time from one column of units and one row of packed units.
+
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "blocks.h"
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+constexpr int ROWS = 8, WIDE = 3, PANEL = WIDE * LANES;
+constexpr int64_t BLOCK = 48;  // rows that meet a panel of weights while it is near
+constexpr int64_t DEEP = 2048;       // numbers that are summed at a time, so that panels stay in the second cache
+
+template <int K> struct Unit;
+
+template <> struct Unit<FLOAT32> {
+  static constexpr int numbers = 1;
+#if defined(__AVX512F__)
+  static constexpr bool fast = true;
+#else
+  static constexpr bool fast = false;
+#endif
+  static inline vf add(vf sum, vf a, vf b) { return sum + a * b; }
+  static inline vf sum(vf a) { return a; }
+};
+
+template <> struct Unit<BFLOAT16> {
+  static constexpr int numbers = 2;
+#if defined(__AVX512BF16__)
+  static constexpr bool fast = true;
+  static inline vf add(vf sum, vf a, vf b) { return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b); }
+#else
+  static constexpr bool fast = false;
+  static inline vf add(vf sum, vf a, vf b) {  // right, and never chosen: see `fast`
+    const vu x = (vu)a, y = (vu)b;
+    return sum + (vf)(x << 16) * (vf)(y << 16) + (vf)(x & 0xFFFF0000u) * (vf)(y & 0xFFFF0000u);
+  }
+#endif
+  static inline vf sum(vf a) { return (vf)((vu)a << 16) + (vf)((vu)a & 0xFFFF0000u); }
+};
+
+inline vf every(float x) { return vf{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }  // bits as they are
+
+// memory that a thread keeps: fresh pages would cost more than what is done with them
+template <int NUMBER> inline float* scratch(int64_t size) {
+  static thread_local std::unique_ptr<float[]> memory;
+  static thread_local int64_t has = 0;
+  if (has < size) memory.reset(new float[has = size]);
+  return memory.get();
+}
+
+inline int64_t panel_width(int64_t columns, int64_t first) {
+  return std::min<int64_t>(PANEL, (columns - first + LANES - 1) / LANES * LANES);
+}
+
+// acc[i][j] = sum of a's units times b's, where row i of a begins at a[i] and goes on by `step`. Not inlined: inside
+// other code there are not enough registers for all sums.
+template <int K, int J>
+__attribute__((noinline)) void kernel(const float* const* a, int64_t step, const float* b, int64_t units, vf (*acc)[WIDE]) {
+  vf sum[ROWS][J];
+#pragma GCC unroll 8
+  for (int i = 0; i < ROWS; i++)
+#pragma GCC unroll 4
+    for (int j = 0; j < J; j++) sum[i][j] = vf{};
+  const float *a0 = a[0], *a1 = a[1], *a2 = a[2], *a3 = a[3], *a4 = a[4], *a5 = a[5], *a6 = a[6], *a7 = a[7];
+  for (int64_t n = 0, at = 0; n < units; n++, at += step, b += J * LANES) {
+    vf x[J];
+#pragma GCC unroll 4
+    for (int j = 0; j < J; j++) x[j] = load_raw<vf>(b + j * LANES);
+    const float y[ROWS] = {a0[at], a1[at], a2[at], a3[at], a4[at], a5[at], a6[at], a7[at]};
+#pragma GCC unroll 8
+    for (int i = 0; i < ROWS; i++)
+#pragma GCC unroll 4
+      for (int j = 0; j < J; j++) sum[i][j] = Unit<K>::add(sum[i][j], every(y[i]), x[j]);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < ROWS; i++)
+#pragma GCC unroll 4
+    for (int j = 0; j < J; j++) acc[i][j] = sum[i][j];
+}
+
+// rows [first, first + rows) of a times a panel, row by row to the epilogue
+template <int K, class E>
+inline void panel(const float* const* a, int64_t step, int64_t rows, const float* b, int64_t units, int64_t first,
+                  int64_t column, int64_t width, E& epilogue) {
+  vf acc[ROWS][WIDE];
+  if (width == PANEL)
+    kernel<K, 3>(a, step, b, units, acc);
+  else if (width == 2 * LANES)
+    kernel<K, 2>(a, step, b, units, acc);
+  else
+    kernel<K, 1>(a, step, b, units, acc);
+  for (int64_t i = 0; i < rows; i++)
+    for (int64_t j = 0; j * LANES < width; j++) epilogue.put(first + i, column + j * LANES, acc[i][j]);
+}
+
+inline int64_t block_rows(int64_t rows, int threads) {  // small enough that every thread gets some
+  int64_t block = BLOCK;
+  while (block > LANES && rows < 2 * threads * block) block -= LANES;
+  return block;
+}
+
+// activations (rows, depth) times packed weights (depth, columns); columns a multiple of 16, depth of 2
+template <int K, class E>
+void multiply(const void* a, int64_t rows, int64_t depth, const float* b, int64_t columns, const E& epilogue) {
+  const int64_t units = depth / Unit<K>::numbers;
+#pragma omp parallel
+  {
+    E mine = epilogue;
+    const int64_t block = block_rows(rows, omp_get_num_threads());
+#pragma omp for schedule(dynamic)
+    for (int64_t r = 0; r < rows; r += block)
+      for (int64_t c = 0; c < columns; c += PANEL)
+        for (int64_t i = r; i < std::min(rows, r + block); i += ROWS) {
+          const int64_t real = std::min<int64_t>(ROWS, rows - i);
+          const float* at[ROWS];
+          for (int64_t n = 0; n < ROWS; n++) at[n] = (const float*)a + (i + std::min(n, real - 1)) * units;
+          panel<K>(at, 1, real, b + c * units, units, i, c, panel_width(columns, c), mine);
+        }
+  }
+}
+
+// two rows of bfloat16 side by side as units, or one of float32; a row that is missing is zero
+template <int K> inline vf zipped(const void* rows, int64_t row, int64_t count, int64_t width, int64_t column) {
+  if constexpr (K == FLOAT32) return load_raw<vf>((const float*)rows + row * width + column);
+  const uint16_t* at = (const uint16_t*)rows + row * width + column;
+  vu both = __builtin_convertvector(load_raw<vh>(at), vu);
+  if (row + 1 < count) both |= __builtin_convertvector(load_raw<vh>(at + width), vu) << 16;
+  return (vf)both;
+}
+
+// out (left_width, right_width) float32 = or += left^T right, both (rows, their width): the gradient of weights. And
+// that of the bias: sums (left_width,) of left's rows, where asked for. Widths are multiples of 16.
+template <int K>
+void outer(const void* left, const void* right, int64_t rows, int64_t left_width, int64_t right_width, float* out,
+           float* sums, bool add) {
+  constexpr int per = Unit<K>::numbers;
+  struct Sum {
+    float* out;
+    int64_t width;
+    bool add;
+    inline void put(int64_t row, int64_t column, vf v) {
+      float* at = out + row * width + column;
+      store_raw(at, add ? load_raw<vf>(at) + v : v);
+    }
+  };
+  const int64_t parts = (rows + DEEP - 1) / DEEP, deep = ((rows + parts - 1) / parts + 1) / 2 * 2;
+  float* room = scratch<0>(deep / per * right_width);
+#pragma omp parallel
+  {
+    const int64_t block = block_rows(left_width, omp_get_num_threads());
+    float* packed = scratch<1>(block * deep / per);
+    for (int64_t from = 0; from < rows; from += deep) {
+      const int64_t to = std::min(rows, from + deep), units = (to - from + per - 1) / per;
+#pragma omp for schedule(static)
+      for (int64_t u = 0; u < units; u++)
+        for (int64_t c = 0; c < right_width; c += PANEL) {
+          const int64_t width = panel_width(right_width, c);
+          float* at = room + c * units + u * width;
+          for (int64_t j = 0; j < width; j += LANES)
+            store_raw(at + j, zipped<K>(right, from + u * per, rows, right_width, c + j));
+        }
+      Sum sum{out, right_width, add || from > 0};
+#pragma omp for schedule(dynamic)
+      for (int64_t r = 0; r < left_width; r += block) {
+        const int64_t width = std::min(block, left_width - r);
+        for (int64_t i = 0; i < width; i += LANES) {
+          vf total = {};
+          for (int64_t u = 0; u < units; u++) {
+            const vf both = zipped<K>(left, from + u * per, rows, left_width, r + i);
+            float* at = packed + i * units + u * ROWS;
+            store_raw(at, __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7));
+            store_raw(at + ROWS * units, __builtin_shufflevector(both, both, 8, 9, 10, 11, 12, 13, 14, 15));
+            total += Unit<K>::sum(both);
+          }
+          if (sums) store_raw(sums + r + i, sum.add ? load_raw<vf>(sums + r + i) + total : total);
+        }
+        for (int64_t c = 0; c < right_width; c += PANEL)
+          for (int64_t i = 0; i < width; i += ROWS) {
+            const float* at[ROWS];
+            for (int64_t n = 0; n < ROWS; n++) at[n] = packed + i * units + n;
+            panel<K>(at, ROWS, ROWS, room + c * units, units, r + i, c, panel_width(right_width, c), sum);
+          }
+      }
+    }
+  }
+}
+
+// weights (out, in) float32 as `multiply` takes them: `forward` for activations (rows, in), `back` for (rows, out)
+template <int K> void pack(const float* weights, int64_t out, int64_t in, float* forward, float* back) {
+  constexpr int per = Unit<K>::numbers;
+  auto rounded = [&](int64_t o, int64_t i, float* to) {  // LANES numbers as the products have them
+    Row<K>::store((typename Row<K>::type*)to, load_raw<vf>(weights + o * in + i));
+  };
+#pragma omp parallel
+  {
+#pragma omp for schedule(static) nowait
+    for (int64_t o = 0; o < out; o += LANES) {
+      const int64_t c = o / PANEL * PANEL, width = panel_width(out, c), units = in / per;
+      for (int64_t u = 0; u < units; u += LANES) {
+        vf tile[LANES] = {};
+        const int64_t real = std::min<int64_t>(LANES, units - u);
+        for (int n = 0; n < LANES; n++)
+          for (int64_t i = 0; i < real * per; i += LANES) rounded(o + n, u * per + i, (float*)(tile + n) + i / per);
+        transpose(tile);
+        for (int64_t n = 0; n < real; n++) store_raw(forward + c * units + (u + n) * width + o - c, tile[n]);
+      }
+    }
+#pragma omp for schedule(static)
+    for (int64_t u = 0; u < out / per; u++)
+      for (int64_t c = 0; c < in; c += LANES) {
+        const int64_t first = c / PANEL * PANEL, width = panel_width(in, first);
+        float two[2 * LANES] = {};  // rows next to each other, for `zipped`
+        for (int n = 0; n < per; n++) rounded(u * per + n, c, two + n * LANES / per);
+        store_raw(back + first * (out / per) + u * width + c - first, zipped<K>(two, 0, per, LANES, 0));
+      }
+  }
+}
+
+}  // namespace

@@ -1,0 +1,175 @@
+"""What lies between the matrix products of a training step, in C++: one pass over memory each, forward and backward.
+
+Dropout is not stored. Where it applies is told by a seed and the number of its place in the encoder, and every pass
+that needs it draws it again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sentvec.batch import PackedBatch, TokenIds, pack
+from sentvec.nn.kernels import attention
+from sentvec.nn.library import COUNT, FLOAT, INT, KINDS, POINTER, Code, at, library
+from sentvec.nn.products import CompiledProducts, Products, TorchProducts
+
+_DROPOUT = [FLOAT, COUNT, COUNT]
+_FUNCTIONS: dict[str, list[Any]] = {
+    "sentvec_train_norm": [
+        INT, POINTER, POINTER, *_DROPOUT, POINTER, POINTER, FLOAT, COUNT, COUNT, POINTER, POINTER, POINTER, POINTER,
+    ],
+    "sentvec_norm_back": [
+        INT, POINTER, POINTER, POINTER, POINTER, *_DROPOUT, COUNT, COUNT, POINTER, POINTER, POINTER,
+    ],
+    "sentvec_train_attention": [
+        INT, POINTER, POINTER, COUNT, COUNT, FLOAT, POINTER, COUNT, *_DROPOUT, POINTER,
+    ],
+    "sentvec_drop": [POINTER, *_DROPOUT, COUNT, COUNT, POINTER],
+    "sentvec_fast": [INT],
+    "sentvec_pack": [INT, POINTER, COUNT, COUNT, POINTER, POINTER],
+    "sentvec_linear": [INT, POINTER, COUNT, COUNT, POINTER, COUNT, POINTER, INT, POINTER, POINTER],
+    "sentvec_back": [INT, POINTER, COUNT, COUNT, POINTER, COUNT, POINTER, INT],
+    "sentvec_back_act": [INT, POINTER, COUNT, COUNT, POINTER, COUNT, INT, POINTER, POINTER, POINTER],
+    "sentvec_outer": [INT, POINTER, POINTER, COUNT, COUNT, COUNT, POINTER, POINTER, INT],
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout:
+    """One place of an encoder at which numbers are dropped, in one forward pass.
+
+    Attributes:
+        share: how many, 0 to 1.
+        seed: the pass's; any 63 bits.
+        site: the place's number.
+    """
+
+    share: float
+    seed: int
+    site: int
+
+
+@dataclass(frozen=True, slots=True)
+class Normed:
+    """What a normalisation keeps for the way back.
+
+    Attributes:
+        numbers: normalised, before weight and bias, (tokens, hidden) of the products' kind.
+        scales: what they were multiplied with, (tokens,) float32.
+    """
+
+    numbers: Tensor
+    scales: Tensor
+
+
+class Passes:
+    """The passes. Products and what goes into them are float32 or bfloat16, states and their gradients float32.
+
+    Features of a head, of the states and of the intermediate layer come in multiples of 16.
+    """
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._library = library
+
+    def products(self, half: bool) -> Products:
+        """Return the fastest products for bfloat16 (`half`) or float32 on this processor."""
+        amx = half and torch.cpu.get_capabilities().get("amx_bf16", False)
+        own = not amx and self._library.sentvec_fast(int(half))
+        return CompiledProducts(self._library) if own else TorchProducts()
+
+    def attend(self, qkv: Tensor, batch: PackedBatch, heads: int, dropout: Dropout) -> Tensor:
+        """Attention of queries, keys and values side by side, (tokens, 3 * hidden) -> (tokens, hidden)."""
+        out = qkv.new_empty(len(qkv), qkv.shape[1] // 3)
+        self._attend(qkv, None, batch, heads, dropout, out)
+        return out
+
+    def attend_back(self, qkv: Tensor, d: Tensor, batch: PackedBatch, heads: int, dropout: Dropout) -> Tensor:
+        """Gradient of what `attend` gave -> gradient of what it took. Probabilities are computed once more."""
+        out = torch.empty_like(qkv)
+        self._attend(qkv, d, batch, heads, dropout, out)
+        return out
+
+    def add_norm(
+        self, product: Tensor, states: Tensor, norm: nn.LayerNorm, dropout: Dropout
+    ) -> tuple[Tensor, Tensor, Normed]:
+        """Drop, add to the states, normalise: the next states, the same as the next operand, and what is kept."""
+        out = torch.empty_like(states)
+        operand = out if product.dtype == torch.float32 else torch.empty_like(product)
+        kept = Normed(torch.empty_like(product), states.new_empty(len(states)))
+        self._library.sentvec_train_norm(
+            KINDS[product.dtype], at(product), at(states), *_of(dropout), at(norm.weight), at(norm.bias), norm.eps,
+            *states.shape, at(out), at(operand), at(kept.numbers), at(kept.scales),
+        )  # fmt: skip
+        return out, operand, kept
+
+    def norm_back(
+        self, d: Tensor, kept: Normed, norm: nn.LayerNorm, dropout: Dropout
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Gradient of `add_norm`'s states -> gradients of the states it took, its product, and the norm's weights."""
+        out, dropped = torch.empty_like(d), torch.empty_like(kept.numbers)
+        sums = d.new_empty(2, d.shape[1])
+        self._library.sentvec_norm_back(
+            KINDS[kept.numbers.dtype], at(d), at(kept.numbers), at(kept.scales), at(norm.weight), *_of(dropout),
+            *d.shape, at(out), at(dropped), at(sums),
+        )  # fmt: skip
+        return out, dropped, sums[0], sums[1]
+
+    def drop(self, x: Tensor, dropout: Dropout) -> Tensor:
+        """Drop numbers of (tokens, hidden) float32, or of its gradient."""
+        out = torch.empty_like(x)
+        self._library.sentvec_drop(at(x), *_of(dropout), *x.shape, at(out))
+        return out
+
+    def _attend(
+        self, qkv: Tensor, d: Tensor | None, batch: PackedBatch, heads: int, dropout: Dropout, out: Tensor
+    ) -> None:
+        dim = qkv.shape[1] // 3 // heads
+        offsets = batch.offsets.contiguous()
+        self._library.sentvec_train_attention(
+            KINDS[qkv.dtype], at(qkv), at(d), heads, dim, dim**-0.5, at(offsets), len(batch), *_of(dropout), at(out)
+        )
+
+
+@cache
+def passes() -> Passes | None:
+    """Return the compiled passes; None where they cannot be had, with the reason in the log."""
+    sources = ("training.cpp", "products.cpp")
+    found = library(Code("training", sources, _FUNCTIONS, _right, numbers=("sentvec_fast",), without="Training"))
+    return None if found is None else Passes(found)
+
+
+def _right(made: ctypes.CDLL) -> bool:
+    """Compare attention, its gradient, and a product with torch's."""
+    generator = torch.Generator().manual_seed(0)
+    batch = pack([TokenIds([0] * n, [0] * n) for n in (1, 19, 40)])
+    one, none = Passes(made), Dropout(0.0, 0, 0)
+    qkv = torch.randn(60, 96, generator=generator).requires_grad_()
+    d = torch.randn(60, 32, generator=generator)
+    q, k, v = qkv.view(60, 3, 2, 16).unbind(1)
+    with torch.enable_grad():
+        mixed = attention(q, k, v, batch.lengths).reshape(60, 32)
+    (slope,) = torch.autograd.grad(mixed, qkv, d)
+    with torch.no_grad():
+        linear = nn.Linear(32, 48, device="meta").to_empty(device="cpu")  # the caller's random numbers stay as they are
+        for parameter in linear.parameters():
+            parameter.normal_(generator=generator)
+        found, expected = (
+            products.activated(d, products.weights(linear, False, None), "gelu")[1]
+            for products in (CompiledProducts(made), TorchProducts())
+        )
+        pairs = [
+            (one.attend(qkv.detach(), batch, 2, none), mixed.detach()),
+            (one.attend_back(qkv.detach(), d, batch, 2, none), slope),
+            (found, expected),
+        ]
+    return all(torch.allclose(a, b, atol=1e-4) for a, b in pairs)
+
+
+def _of(dropout: Dropout) -> tuple[float, int, int]:
+    return dropout.share, dropout.seed, dropout.site
