@@ -7,6 +7,7 @@ from torch import nn
 
 from sentvec.errors import InvalidInput
 from sentvec.nn.compiled import compiled
+from sentvec.nn.passes import passes
 from sentvec.nn.stack import Layers
 from sentvec.nn.steps import EagerSteps
 
@@ -35,3 +36,10 @@ def set_up(encoder: nn.Module, device: torch.device, precision: str) -> None:
         layers.fuse(steps or EagerSteps(), int8=True)
     elif steps is not None and precision in ("float32", "bfloat16"):
         layers.fuse(steps)
+
+
+def set_up_training(encoder: nn.Module, device: torch.device) -> None:
+    """Let an encoder's layers learn fused, where they can; elsewhere they learn layer by layer."""
+    layers = getattr(encoder, "layers", None)
+    if isinstance(layers, Layers) and device.type == "cpu":
+        layers.fuse_training(passes())

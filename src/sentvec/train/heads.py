@@ -23,6 +23,7 @@ from sentvec.models.registry import architecture
 from sentvec.models.task_head import TaskHead, build_head
 from sentvec.nn.pooler import Pooler
 from sentvec.runtime.device import device_of, precision_of
+from sentvec.runtime.fast import set_up_training
 from sentvec.runtime.plan import plan
 from sentvec.train.config import TrainConfig
 from sentvec.train.step import drawn_from, still
@@ -73,6 +74,7 @@ class HeadLearner:
         self.device = device_of(device)
         for module in (self.encoder, *self.extra.values()):
             module.to(self.device).train()
+        set_up_training(self.encoder, self.device)
         (self._head,) = headed.heads.values()
         self._headed = headed
         self.team = team(self.device)

@@ -24,6 +24,7 @@ from sentvec.checkpoint.save import save_checkpoint
 from sentvec.models.heads import Projection
 from sentvec.runtime.device import device_of, precision_of
 from sentvec.runtime.engine import Engine
+from sentvec.runtime.fast import set_up_training
 from sentvec.runtime.forward import Finish, vectors
 from sentvec.runtime.plan import plan
 from sentvec.train.batches import Batch
@@ -93,6 +94,7 @@ class EmbedderLearner:
         self.device = device_of(device)
         for module in (self.encoder, *self.extra.values()):
             module.to(self.device).train()
+        set_up_training(self.encoder, self.device)
         self._objectives = objectives
         self._tokens = config.micro_tokens
         self._autocast = precision_of(config.precision)
