@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import sys
 
 import numpy as np
@@ -107,6 +108,43 @@ def write_strange(path, kind):
 def test_what_a_weight_file_does_not_hold_is_refused(tmp_path, kind, said):
     write_strange(tmp_path / "tf_model.h5", kind)
     with pytest.raises(WeightsError, match=said):
+        read_weights(tmp_path)
+
+
+@pytest.mark.parametrize("value", [np.float32(1), h5py.Empty("float32")])
+def test_what_is_no_array_is_refused(tmp_path, value):
+    with h5py.File(tmp_path / "tf_model.h5", "w") as file:
+        file["bert/a:0"] = value
+    with pytest.raises(WeightsError, match="bert/a:0 is a single number or none"):
+        read_weights(tmp_path)
+
+
+def test_names_that_differ_in_their_layer_alone_are_refused(tmp_path):
+    with h5py.File(tmp_path / "tf_model.h5", "w") as file:
+        file["bert/dense/kernel:0"] = np.zeros((2, 2), "float32")
+        file["cls/dense/kernel:0"] = np.ones((2, 2), "float32")
+    with pytest.raises(WeightsError, match="two variables in it are both 'dense/kernel:0'"):
+        read_weights(tmp_path)
+
+
+def test_groups_in_groups_without_end_are_refused(tmp_path):
+    with h5py.File(tmp_path / "tf_model.h5", "w") as file:
+        file.create_group("/".join("g" * 60))
+    with pytest.raises(WeightsError, match="more than 32 deep"):
+        read_weights(tmp_path)
+
+
+def test_variables_at_one_place_are_refused(tmp_path):
+    """A megabyte that is said to be eight variables: a hundred thousand of them would fill the memory."""
+    path, size = tmp_path / "tf_model.h5", 1 << 20
+    with h5py.File(path, "w") as file:
+        place = file.create_dataset("bert/a0", data=np.zeros(size // 4, "float32")).id.get_offset()
+        for i in range(1, 8):  # room that nothing was written to has no place yet
+            file.create_dataset(f"bert/a{i}", (size // 4,), "float32")
+    nowhere, there = (struct.pack("<qQ", at, size) for at in (-1, place))
+    assert path.read_bytes().count(nowhere) == 7
+    path.write_bytes(path.read_bytes().replace(nowhere, there))
+    with pytest.raises(WeightsError, match="together larger than the file"):
         read_weights(tmp_path)
 
 

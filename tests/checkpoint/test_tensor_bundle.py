@@ -13,7 +13,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.builders import TEXTS, bert_config, bert_weights, tiny_bert, write_vocab
-from tests.checkpoint.bundle import checksum, entry, field, header, sealed, table, write_bundle
+from tests.checkpoint.bundle import (
+    MAGIC,
+    block,
+    checksum,
+    entry,
+    field,
+    header,
+    masked,
+    sealed,
+    table,
+    varint,
+    write_bundle,
+)
 
 from sentvec import Embedder
 from sentvec.checkpoint.crc32c import crc32c
@@ -162,6 +174,7 @@ EMPTY = struct.pack("<II", 0, 1)  # the list of restarts of a block
         (replaced(b"a", field(1, 1) + field(2, field(3, 1)) + field(5, 0)), "a has no known shape"),
         (replaced(b"a", field(1, 1) + field(2, field(2, field(1, (1 << 64) - 1)))), "a has no shape that can be"),
         (replaced(b"a", field(1, 1) + field(2, field(2, field(1, 1)) * 9)), "a has no shape that can be"),
+        (replaced(b"a", field(1, 1) + field(2, field(2, b"") + field(2, field(1, 1 << 39)) * 3)), "a has no shape"),
         (replaced(b"a", b"\x08"), "it ends within a number"),
         (replaced(b"a", b"\x08" + b"\xff" * 11), "a number has no end"),
         (replaced(b"a", b"\x12\x7f"), "a field lies beyond its entry"),
@@ -175,6 +188,17 @@ def test_entries_that_cannot_be(tmp_path, change, said):
         read_bundle(write_bundle(tmp_path, ONE, change=change))
 
 
+def named_again(times):
+    """Return a table that names one large block without entries again and again: hours of checksums."""
+    empty = struct.pack("<I", 0) * 4095 + struct.pack("<I", 4095)
+    index = block([(b"%08d" % i, varint(0) + varint(len(empty))) for i in range(times)])
+    out, handles = b"", b""
+    for part in (empty, block([]), index):
+        handles += b"" if part is empty else varint(len(out)) + varint(len(part))
+        out += part + b"\0" + struct.pack("<I", masked(part + b"\0"))
+    return out + handles.ljust(40, b"\0") + struct.pack("<Q", MAGIC)
+
+
 def test_tables_that_cannot_be(tmp_path):
     path = write_bundle(tmp_path, ONE)
     rows = [(b"", header()), (b"a", entry(A, 0))]
@@ -185,6 +209,7 @@ def test_tables_that_cannot_be(tmp_path):
         (table([rows[1], rows[0]]), "its keys are not in order"),
         (table([rows[0], rows[0]]), "its keys are not in order"),
         (table([(b"", header()), *((b"%07d" % i, b"") for i in range(100_001))], most=10_000), "too many keys"),
+        (named_again(1 << 15), "its blocks are not in order"),
         (b"\xff" * 40 + table(rows)[-8:], "a number has no end"),
         (b"\5\5\x80\x80\x80\x80\1\5".ljust(40, b"\0") + table(rows)[-8:], "a block lies beyond its end"),
         (sealed([(b"~", b"\0\0")]), "a block is too short"),

@@ -192,6 +192,18 @@ def test_tensors_that_are_none_to_compute_with(tmp_path, tensor, said):
         read_weights(one_file(tmp_path, {"a": tensor}))
 
 
+def test_a_zip_file_that_is_larger_inside_is_not_unpacked(tmp_path):
+    path = one_file(tmp_path, {"a": torch.zeros(1 << 20)}) / "pytorch_model.bin"
+    with zipfile.ZipFile(path) as old:
+        parts = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, content in parts.items():
+            new.writestr(name, content)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(WeightsError, match=r"bytes, but says that 419\d+ are in it"):
+        read_weights(tmp_path)
+
+
 def test_views_of_one_tensor_are_tensors(tmp_path):
     whole = torch.arange(6.0).reshape(2, 3)
     read, _ = read_weights(one_file(tmp_path, {"a": whole.t(), "b": whole[1:]}))

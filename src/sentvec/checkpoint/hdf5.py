@@ -11,6 +11,9 @@ from torch import Tensor
 from sentvec.errors import WeightsError
 from sentvec.extras import require
 
+_DEEPEST = 32
+"""Groups in groups; every step down takes longer than the one before it, and a weight file has about ten."""
+
 
 def read_hdf5(path: Path) -> dict[str, Tensor]:
     """Read all variables of a Keras weight file.
@@ -24,12 +27,23 @@ def read_hdf5(path: Path) -> dict[str, Tensor]:
     h5py = require("h5py", extra="hdf5")
     tensors: dict[str, Tensor] = {}
 
+    left = path.stat().st_size
+
     def take(name: str, found: Any) -> None:
+        nonlocal left
+        if name.count("/") > _DEEPEST:
+            raise WeightsError(f"{path} cannot be used: it has groups in groups, more than {_DEEPEST} deep.")
         if not isinstance(found, h5py.Dataset):
             return
+        inside = name.partition("/")[2]  # what comes first is the layer's group
         if fault := _fault(found):
             raise WeightsError(f"{path} cannot be used: {name} {fault}.")
-        tensors[name.partition("/")[2]] = torch.from_numpy(found[()])  # what comes first is the layer's group
+        if inside in tensors:
+            raise WeightsError(f"{path} cannot be used: two variables in it are both {inside!r}.")
+        left -= found.nbytes
+        if left < 0:
+            raise WeightsError(f"{path} cannot be used: its variables are together larger than the file.")
+        tensors[inside] = torch.from_numpy(found[()])
 
     try:
         with h5py.File(path, "r") as file:
@@ -44,6 +58,8 @@ def read_hdf5(path: Path) -> dict[str, Tensor]:
 
 def _fault(found: Any) -> str | None:
     """Say why a data set is none to read, before memory is taken for what it claims to be."""
+    if not found.shape:
+        return "is a single number or none, not an array"
     if found.external or found.is_virtual:
         return "lies in another file, which is not safe to read"
     if found.dtype.kind != "f" or found.dtype.itemsize not in (2, 4, 8) or not found.dtype.isnative:

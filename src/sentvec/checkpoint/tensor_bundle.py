@@ -124,11 +124,14 @@ def _table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     _, place = _handle(footer, 0)  # of the block that tells of filters: a bundle has none
     (offset, size), _ = _handle(footer, place)
     last: bytes | None = None
-    count = 0
+    end = count = 0
     for _, value in _block(data, offset, size):
         (offset, size), _ = _handle(value, 0)
+        if offset < end:  # one block named a million times would be read as often
+            raise _Damaged("its blocks are not in order")
+        end = offset + size
         for key, found in _block(data, offset, size):
-            if last is not None and key <= last:  # which also ends an index that names a block again and again
+            if last is not None and key <= last:
                 raise _Damaged("its keys are not in order")
             last, count = key, count + 1
             if count > _MOST_KEYS:
@@ -251,6 +254,8 @@ def _shape(name: str, data: bytes) -> tuple[int, ...]:
             if not isinstance(size, int) or size >= 1 << 40 or len(sizes) == 8:  # a negative one is 2 ** 64 less
                 raise _Damaged(f"{name} has no shape that can be")
             sizes.append(size)
+            if math.prod(max(size, 1) for size in sizes) >= 1 << 40:  # what is empty may be too long to count, too
+                raise _Damaged(f"{name} has no shape that can be")
         elif number == 3 and value:
             raise _Damaged(f"{name} has no known shape")
     return tuple(sizes)

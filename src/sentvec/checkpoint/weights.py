@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,7 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     if not _start(path).startswith((b"PK", b"\x80")):  # a zip file; a bare pickle, as torch wrote before 1.6
         _refuse_pointer(path)
         raise WeightsError(f"{path} is not a PyTorch file. Fetch it again.")
+    _refuse_packed(path)
     try:
         # weights_only: a pickle can hold any code, and this refuses everything but tensors
         with (
@@ -150,6 +152,22 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     if odd := [key for key, value in content.items() if not isinstance(key, str) or not isinstance(value, Tensor)]:
         raise WeightsError(f"{path} should hold tensors by name, but under {odd[0]!r} it does not.")
     return dict(content)
+
+
+def _refuse_packed(path: Path) -> None:
+    """Refuse a zip file whose parts are larger than it: torch packs nothing, and a small bomb could fill the memory."""
+    if not _start(path).startswith(b"PK"):
+        return
+    try:
+        with zipfile.ZipFile(path) as file:
+            size = sum(part.file_size for part in file.infolist())
+    except Exception as error:  # bytes that are damaged in the right place make it fail in any way
+        raise WeightsError(f"{path} is not a readable PyTorch file ({error}). Fetch it again.") from None
+    if size > path.stat().st_size:
+        raise WeightsError(
+            f"{path} has {path.stat().st_size} bytes, but says that {size} are in it. PyTorch writes no such file; "
+            "it is not safe to read."
+        )
 
 
 _READERS = {".safetensors": _read_safetensors, ".h5": _read_tensorflow, ".index": _read_tensorflow}
