@@ -40,4 +40,9 @@ def shown(text: str) -> str:
 
 def json_line(content: object) -> str:
     """Return JSON on one line, in which what could steer a terminal is escaped; it reads back as it was."""
-    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(content, ensure_ascii=False))
+    return escaped(json.dumps(content, ensure_ascii=False))
+
+
+def escaped(text: str) -> str:
+    """Return JSON in which what could steer a terminal is escaped; it reads back as it was."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

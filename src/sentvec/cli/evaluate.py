@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sentvec.cli.common import Device, Json, Offline, open_model, shown
+from sentvec.cli.common import Device, Json, Offline, escaped, open_model, shown
 from sentvec.cli.output import whole
 from sentvec.errors import InvalidInput
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from sentvec.evaluate.run import Report
 
 _FILES = ("evaluation.md", "evaluation.json", "evaluation.svg")
+_SHOWN = 5  # files that are passed over and named
 
 
 def evaluate(
@@ -49,20 +51,25 @@ def evaluate(
     from sentvec.evaluate.cache import default_folder
     from sentvec.evaluate.find import find_sets
     from sentvec.evaluate.report import beside
-    from sentvec.evaluate.run import Settings, of_kinds
+    from sentvec.evaluate.run import Settings, check_kinds, of_kinds
     from sentvec.evaluate.run import evaluate as run
 
     if no_cache and cache is not None:
         raise InvalidInput("--no-cache keeps no vectors, and --cache says where to keep them; leave one away.")
+    if against is not None and resamples == 0:
+        raise InvalidInput("--resamples is 0, and the test that --against asks for needs draws; give 1000, say.")
     settings = Settings(cutoffs=tuple(cutoff or (10, 100)), aggregation=aggregation, resamples=resamples)
+    check_kinds(kind or ())
     if output is not None:
         _check_folder(output)
     found = find_sets(folder, split=split, highest=max_score)
     sets = of_kinds(found.sets, kind or ())
     kept = None if no_cache else cache or default_folder()
+    names = (model, against) if against is not None else (model,)
+    # the second one too, before hours of work with the first
+    embedders = [open_model(name, device, precision, local_files_only) for name in names]
     reports = []
-    for name in (model, against) if against is not None else (model,):
-        embedder = open_model(name, device, precision, local_files_only)
+    for embedder in embedders:
         with ExitStack() as stack:
             spread = None
             if workers is not None:
@@ -72,7 +79,8 @@ def evaluate(
             reports.append(run(embedder, sets, settings=settings, cache=kept, workers=spread))
         _say(reports[-1], kept)
     result: Shown = beside(reports[0], reports[1]) if len(reports) == 2 else reports[0]
-    _print(result, found, as_json=as_json)
+    _print(result, as_json=as_json)
+    _say_passed(found)
     if output is not None:
         _write(output, result, reports)
 
@@ -83,42 +91,58 @@ def _say(report: Report, kept: Path | None) -> None:
     typer.echo(shown(f"{report.model}: {counts.encoded} texts encoded{where}; {report.seconds:.1f} s in all"), err=True)
 
 
-def _print(result: Shown, found: Found, *, as_json: bool) -> None:
+def _print(result: Shown, *, as_json: bool) -> None:
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from sentvec.evaluate.report import header, how, rows, to_json
+    from sentvec.evaluate.report import columns, how, models, to_json
 
     if as_json:
-        typer.echo(to_json(result))
-    else:
-        table = Table(box=None, pad_edge=False)
-        for name in header(result):
-            table.add_column(Text(shown(name)), justify="right" if name[:1] == "×" else "left", overflow="fold")
-        for row in rows(result):
-            table.add_row(*(Text(shown(cell)) for cell in row))
-        Console().print(table)
-        typer.echo(" ".join(how(result)))
+        typer.echo(escaped(to_json(result)))
+        return
+    console = Console()
+    given = columns(result)
+    if sum(max(map(cell_len, (one.name, *one.cells))) + 2 for one in given) > console.width + 2:
+        given = tuple(one for one in given if one.needed)
+    table = Table(box=None, pad_edge=False)
+    for one in given:
+        table.add_column(one.name, justify="right" if one.number else "left", no_wrap=one.number, overflow="fold")
+    for row in zip(*(one.cells for one in given), strict=True):
+        table.add_row(*(Text(shown(cell)) for cell in row))
+    for line in models(result):
+        typer.echo(shown(line))
+    console.print(table)
+    for line in how(result):
+        typer.echo(line)
+
+
+def _say_passed(found: Found) -> None:
     others = [path for path, why in found.passed if why.startswith("another split")]
     if others:
         typer.echo(f"{len(others)} files are of other splits; --split says which are evaluated", err=True)
-    for path, why in found.passed:
-        if path not in others:
-            typer.echo(shown(f"passed over: {path}: {why}"), err=True)
+    passed = [(path, why) for path, why in found.passed if path not in others]
+    for path, why in passed[:_SHOWN]:
+        typer.echo(shown(f"passed over: {path}: {why}"), err=True)
+    if len(passed) > _SHOWN:
+        typer.echo(f"passed over: {len(passed) - _SHOWN} more files, which hold no such set either", err=True)
 
 
 def _check_folder(path: Path) -> None:
     """Refuse, before hours of work, what could not be written after them."""
-    if path.exists() and not path.is_dir():
-        raise InvalidInput(f"{path} is a file; give a folder for {', '.join(_FILES)}.")
-    path.mkdir(parents=True, exist_ok=True)
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise InvalidInput(f"{there} is a file; give a folder for {', '.join(_FILES)}.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InvalidInput(f"{there} may not be written to; give another folder for {', '.join(_FILES)}.")
 
 
 def _write(folder: Path, result: Shown, reports: list[Report]) -> None:
     from sentvec.evaluate.chart import chart
     from sentvec.evaluate.report import markdown, to_json
 
+    folder.mkdir(parents=True, exist_ok=True)
     for name, text in zip(_FILES, (markdown(result), to_json(result) + "\n", chart(reports)), strict=True):
         with whole(folder / name) as file:
             file.write(text.encode())

@@ -18,6 +18,7 @@ from sentvec.evaluate.read import read_aligned, read_clusters, read_file, read_p
 from sentvec.evaluate.rerank import Rerank, read_rerank
 from sentvec.evaluate.sts import Sts
 from sentvec.evaluate.tables import SUFFIXES, objects_of
+from sentvec.progress import track
 
 Set = Sts | LabelledPairs | Classification | Clustering | Bitext | Rerank | Retrieval
 
@@ -48,7 +49,7 @@ class Found:
     passed: tuple[tuple[Path, str], ...]
 
 
-def find_sets(folder: Path, *, split: str = "auto", highest: float = 5.0) -> Found:
+def find_sets(folder: Path, *, split: str = "auto", highest: float = 5.0, progress: bool | None = None) -> Found:
     """Walk a folder and read all sets, so that what is wrong in them is said before anything is encoded.
 
     Args:
@@ -56,6 +57,7 @@ def find_sets(folder: Path, *, split: str = "auto", highest: float = 5.0) -> Fou
         split: of files that differ by train, dev (or val, trial) and test in their names: "auto" takes test, else dev,
             else train; test, dev or train takes that one alone; "all" takes each as a set of its own.
         highest: the highest score that pairs can have.
+        progress: as for `Embedder.encode`.
 
     Raises:
         InvalidInput: there is no such folder or split, no set is found, or a set is broken; the message names file,
@@ -66,7 +68,12 @@ def find_sets(folder: Path, *, split: str = "auto", highest: float = 5.0) -> Fou
     if not folder.exists():
         raise InvalidInput(f"{folder} does not exist; give a folder with sets to evaluate on.")
     walk = _Walk(folder, split, highest)
-    found = sorted(walk.sets(), key=lambda one: one.name)
+    found: list[Set] = []
+    with track("Reading sets", None, progress) as advance:
+        for one in walk.sets():
+            found.append(one)
+            advance(1)
+    found.sort(key=lambda one: one.name)
     if not found:
         seen = "; ".join(f"{path.name}: {why}" for path, why in walk.passed[:5]) or "no data files"
         raise InvalidInput(

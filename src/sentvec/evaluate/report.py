@@ -23,60 +23,94 @@ class Side:
     tests: tuple[Comparison | None, ...]
 
 
-def beside(first: Report, second: Report) -> Side:
+def beside(first: Report, second: Report, progress: bool | None = None) -> Side:
     """Put two models side by side and test each set's difference.
 
     Raises:
-        InvalidInput: the reports are not of the same sets.
+        InvalidInput: the reports are not of the same sets, or without draws.
     """
-    return Side(first, second, compare_reports(first, second))
+    return Side(first, second, compare_reports(first, second, progress))
 
 
 Shown = Report | Side
 
 
-def header(shown: Shown) -> tuple[str, ...]:
-    """Return the names of the columns."""
-    if isinstance(shown, Side):
-        return ("set", "kind", "score", shown.first.model, shown.second.model, "difference", "p", "items")
-    return ("set", "kind", "score", "× 100", "95 % interval", "items")
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: its head.
+        cells: one for each row.
+        number: whether cells are numbers, to be set flush right.
+        needed: whether a narrow table must have it.
+    """
+
+    name: str
+    cells: tuple[str, ...]
+    number: bool = False
+    needed: bool = True
 
 
-def rows(shown: Shown) -> list[tuple[str, ...]]:
-    """Return a row for each set, and one for the mean of each kind that has several; scores are times 100."""
+def columns(shown: Shown) -> tuple[Column, ...]:
+    """Return a table: a row for each set, and one for the mean of each kind that has several; scores are times 100."""
     report = shown.first if isinstance(shown, Side) else shown
-    lines: list[tuple[str, ...]] = []
-    for place, one in enumerate(report.results):
-        items = ", ".join(f"{count} {what}" for what, count in one.sizes.items())
-        start = (one.name, one.kind, one.main)
-        if isinstance(shown, Side):
-            test = shown.tests[place]
-            other = shown.second.results[place]
-            difference = f"{_hundred(one.value - other.value)}{f' ({_ends(test.interval)})' if test else ''}"
-            lines.append((*start, _hundred(one.value), _hundred(other.value), difference, _p(test), items))
-        else:
-            lines.append((*start, _hundred(one.value), _ends(one.interval) if one.interval else "", items))
-    others = shown.second.means() if isinstance(shown, Side) else {}
-    for kind, value in report.means().items():
-        start = ("mean", kind, "")
-        count = f"{sum(one.kind == kind for one in report.results)} sets"
-        if isinstance(shown, Side):
-            difference = _hundred(value - others[kind])
-            lines.append((*start, _hundred(value), _hundred(others[kind]), difference, "", count))
-        else:
-            lines.append((*start, _hundred(value), "", count))
-    return lines
+    results, means = report.results, report.means()
+    start = (
+        Column("set", (*(one.name for one in results), *("mean" for _ in means))),
+        Column("kind", (*(one.kind for one in results), *means), needed=not isinstance(shown, Side)),
+        Column("score", (*(one.main for one in results), *("" for _ in means))),
+    )
+    counted = [sum(one.kind == kind for one in results) for kind in means]
+    items = Column("items", (*(_items(one) for one in results), *(f"{count} sets" for count in counted)), needed=False)
+    if not isinstance(shown, Side):
+        ends = (*(_ends(one.interval) if one.interval else "" for one in results), *("" for _ in means))
+        return (*start, _scores("× 100", report), Column("95 % interval", ends, number=True), items)
+    others = shown.second.means()
+    differences = [
+        f"{_hundred(one.value - other.value)}{f' ({_ends(test.interval)})' if test else ''}"
+        for one, other, test in zip(results, shown.second.results, shown.tests, strict=True)
+    ]
+    return (
+        *start,
+        _scores("first", report),
+        _scores("second", shown.second),
+        Column("difference", (*differences, *(_hundred(value - others[kind]) for kind, value in means.items()))),
+        Column("p", (*map(_p, shown.tests), *("" for _ in means)), number=True),
+        items,
+    )
+
+
+def _scores(name: str, report: Report) -> Column:
+    values = (*(one.value for one in report.results), *report.means().values())
+    return Column(name, tuple(map(_hundred, values)), number=True)
+
+
+def _items(one: Result) -> str:
+    return ", ".join(f"{count} {what}" for what, count in one.sizes.items())
+
+
+def models(shown: Shown) -> list[str]:
+    """Return what the table is of: a line for each model."""
+    if isinstance(shown, Side):
+        return [f"first: {_named(shown.first)}", f"second: {_named(shown.second)}"]
+    return [_named(shown)]
+
+
+def _named(report: Report) -> str:
+    return f"{report.model} ({report.precision})"
 
 
 def markdown(shown: Shown) -> str:
     """Return the table, all scores of every set, and how they were measured, as Markdown."""
     first = shown.first if isinstance(shown, Side) else shown
     reports = [first, shown.second] if isinstance(shown, Side) else [first]
-    lines = [f"# {' and '.join(_cell(report.model) for report in reports)}", ""]
-    lines += _table(header(shown), rows(shown))
+    lines = ["# Evaluation", "", *(f"- {_cell(model)}" for model in models(shown)), ""]
+    table = columns(shown)
+    lines += _table([column.name for column in table], list(zip(*(column.cells for column in table), strict=True)))
     lines += ["", "Scores are times 100. " + " ".join(how(shown)), ""]
     for report in reports:
-        lines += [f"## All scores of {_cell(report.model)}", ""]
+        lines += [f"## All scores of {_cell(_named(report))}", ""]
         named = [
             (one.name, one.kind, "; ".join(f"{name} {_plain(value)}" for name, value in one.scores.items()))
             for one in report.results

@@ -115,6 +115,7 @@ def evaluate(
     results = []
     with track("Evaluating sets", len(sets), progress) as advance:
         for one in sets:
+            advance(0, label=one.name)
             result = _EVALUATORS[type(one)](one, vectors, chosen, progress)
             results.append(with_interval(result, chosen.resamples))
             advance(1)
@@ -140,30 +141,44 @@ _EVALUATORS: dict[type, Callable[[Any, Vectors, Settings, bool | None], Result]]
 }
 
 
-def of_kinds(sets: Sequence[Set], kinds: Sequence[str]) -> tuple[Set, ...]:
-    """Return the sets of these kinds.
+def check_kinds(kinds: Sequence[str]) -> None:
+    """Refuse kinds that are not known, before anything is read.
 
     Raises:
-        InvalidInput: a kind is not known, or none of the sets is of these kinds.
+        InvalidInput: one is not known.
     """
     for kind in kinds:
         if kind not in KINDS:
             raise InvalidInput(f"kind {kind!r} is not known. Known: {', '.join(KINDS)}.")
+
+
+def of_kinds(sets: Sequence[Set], kinds: Sequence[str]) -> tuple[Set, ...]:
+    """Return the sets of these kinds; all of them where none is named.
+
+    Raises:
+        InvalidInput: a kind is not known, or none of the sets is of these kinds.
+    """
+    check_kinds(kinds)
     found = tuple(one for one in sets if not kinds or any(isinstance(one, KINDS[kind]) for kind in kinds))
     if not found:
         raise InvalidInput(f"there are {len(sets)} sets, but none of the kind {' or '.join(kinds)}.")
     return found
 
 
-def compare_reports(first: Report, second: Report) -> tuple[Comparison | None, ...]:
+def compare_reports(first: Report, second: Report, progress: bool | None = None) -> tuple[Comparison | None, ...]:
     """Test each set's results of two models against each other; None where a score is not of single items.
 
     Raises:
-        InvalidInput: the reports are not of the same sets.
+        InvalidInput: the reports are not of the same sets, or without draws.
     """
+    if first.settings.resamples == 0:
+        raise InvalidInput("resamples is 0, and a test of two models needs draws; give 1000, say.")
     if [one.name for one in first.results] != [one.name for one in second.results]:
         raise InvalidInput(f"{first.model} and {second.model} were evaluated on different sets; give both the same.")
-    return tuple(
-        compare(one, other, max(first.settings.resamples, 1)) if one.sample is not None else None
-        for one, other in zip(first.results, second.results, strict=True)
-    )
+    tests: list[Comparison | None] = []
+    with track("Comparing", len(first.results), progress) as advance:
+        for one, other in zip(first.results, second.results, strict=True):
+            advance(0, label=f"Comparing {one.name}")
+            tests.append(compare(one, other, first.settings.resamples) if one.sample is not None else None)
+            advance(1)
+    return tuple(tests)
