@@ -41,7 +41,13 @@ class InvalidInput(SentvecError):
 
 
 class NonFiniteOutput(SentvecError):
-    """A vector holds NaN or infinity; the message names the text's position."""
+    """A vector holds NaN or infinity; the message names the text's position.
+
+    Attributes:
+        place: the text's position, from 0, where it is known.
+    """
+
+    place: int | None = None
 
 
 class WorkerDied(SentvecError):

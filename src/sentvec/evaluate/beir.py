@@ -106,12 +106,9 @@ def _queries(path: Path) -> Iterator[tuple[str, str]]:
 
 def _judgements(path: Path, queries: dict[str, str], documents: set[str], folder: Path) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
-    seen = 0
-    for line, cells in _rows(path):
-        if seen == 0 and len(cells) >= 3 and _whole(cells[-1]) is None and not found:
-            seen = 1  # the header
+    for place, (line, cells) in enumerate(_rows(path)):
+        if place == 0 and _is_header(cells) and cells[0] not in queries:
             continue
-        seen = 1
         if len(cells) not in (3, 4):
             raise InvalidInput(
                 f"{path}, line {line}: {len(cells)} columns; accepted: query, document and grade, parted by tabs, or "
@@ -135,6 +132,10 @@ def _judgements(path: Path, queries: dict[str, str], documents: set[str], folder
                 f"before, and {grade} here; leave one of the lines."
             )
     return found
+
+
+def _is_header(cells: list[str]) -> bool:
+    return len(cells) in (3, 4) and not any(letter.isdigit() for letter in cells[-1]) and bool(cells[-1].strip())
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -21,12 +22,14 @@ class Bitext:
         left: n sentences.
         right: the n translations, in the same order.
         notes: for the result.
+        files: where the texts were read.
     """
 
     name: str
     left: tuple[str, ...]
     right: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 def evaluate_bitext(given: Bitext, vectors: Vectors) -> Result:
@@ -34,7 +37,7 @@ def evaluate_bitext(given: Bitext, vectors: Vectors) -> Result:
 
     A sentence that is there more than once counts as found wherever it is found.
     """
-    left, right = vectors.encode(given.left), vectors.encode(given.right)
+    left, right = (vectors.encode(texts, files=given.files) for texts in (given.left, given.right))
     there = _found(left, right, given.right, vectors.similarity)
     back = _found(right, left, given.left, vectors.similarity)
     main = "accuracy (both directions)"

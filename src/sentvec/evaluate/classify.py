@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -19,10 +20,17 @@ SEEDS = 5
 
 @dataclass(frozen=True)
 class Labelled:
-    """Texts with their classes."""
+    """Texts with their classes.
+
+    Attributes:
+        texts: n texts.
+        labels: n names of classes.
+        files: where they were read.
+    """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ def evaluate_classification(given: Classification, vectors: Vectors) -> Result:
     linear = require("sklearn.linear_model", extra="evaluate")
     near = require("sklearn.neighbors", extra="evaluate")
     metrics = require("sklearn.metrics", extra="evaluate")
-    learned, asked = vectors.encode(given.train.texts), vectors.encode(given.test.texts)
+    learned, asked = (vectors.encode(part.texts, files=part.files) for part in (given.train, given.test))
     truth = np.array(given.test.labels)
     model = linear.LogisticRegression(max_iter=STEPS)
     with warnings.catch_warnings():
@@ -98,7 +106,10 @@ def evaluate_clustering(given: Clustering, vectors: Vectors) -> Result:
 
     The v-measure (Rosenberg and Hirschberg 2007) is the harmonic mean of homogeneity and completeness.
     """
-    scores = [v_measure(vectors.encode(part.texts), part.labels, seed) for part in given.parts for seed in range(SEEDS)]
+    rows = [vectors.encode(part.texts, files=part.files) for part in given.parts]
+    scores = [
+        v_measure(of, part.labels, seed) for of, part in zip(rows, given.parts, strict=True) for seed in range(SEEDS)
+    ]
     by_seed = np.array(scores).reshape(len(given.parts), SEEDS).mean(axis=0)
     return Result(
         name=given.name,

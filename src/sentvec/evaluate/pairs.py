@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ class LabelledPairs:
         right: n texts.
         labels: (n,) 1 where they belong together, else 0; both occur.
         notes: for the result.
+        files: where the texts were read.
     """
 
     name: str
@@ -30,6 +32,7 @@ class LabelledPairs:
     right: tuple[str, ...]
     labels: NDArray[np.int64]
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Threshold:
 
 def evaluate_pairs(given: LabelledPairs, vectors: Vectors) -> Result:
     """Score average precision, and the best accuracy and F1 that a threshold reaches on these very pairs."""
-    left, right = vectors.encode(given.left), vectors.encode(given.right)
+    left, right = (vectors.encode(texts, files=given.files) for texts in (given.left, given.right))
     guessed = paired(vectors.similarity, left, right)
     best, f1 = best_accuracy(guessed, given.labels), best_f1(guessed, given.labels)
     precision = require("sklearn.metrics", extra="evaluate").average_precision_score

@@ -81,8 +81,11 @@ def read_sts_task(folder: Path, files: Sequence[str], name: str, highest: float)
             right.append(cells[1])
             scores.append(value)
             subsets.append(number)
+    paths = tuple(folder / file for file in files)
     called = ", ".join(file.removeprefix("STS.input.").removesuffix(".txt") for file in files)
-    return Sts(name, tuple(left), tuple(right), np.array(scores), np.array(subsets), highest, (f"subsets: {called}",))
+    return Sts(
+        name, tuple(left), tuple(right), np.array(scores), np.array(subsets), highest, (f"subsets: {called}",), paths
+    )
 
 
 def read_aligned(first: Path, second: Path, name: str) -> Bitext | str:
@@ -90,13 +93,13 @@ def read_aligned(first: Path, second: Path, name: str) -> Bitext | str:
     left, right = ([text for _, text in lines_of(path)] for path in (first, second))
     if len(left) != len(right) or len(left) < 2:
         return f"{first.name} has {len(left)} lines and {second.name} {len(right)}: no translations of each other"
-    return Bitext(name, tuple(left), tuple(right), (f"{first.suffix[1:]} and {second.suffix[1:]}",))
+    return Bitext(name, tuple(left), tuple(right), (f"{first.suffix[1:]} and {second.suffix[1:]}",), (first, second))
 
 
 def read_polarity(files: Sequence[Path], name: str) -> list[Classification]:
     """Read one text a line from a file for each class, as Pang and Lee's sentences are kept."""
     rows = [(text, path.suffix[1:]) for path in files for _, text in lines_of(path) if text.strip()]
-    whole = Labelled(tuple(text for text, _ in rows), tuple(label for _, label in rows))
+    whole = Labelled(tuple(text for text, _ in rows), tuple(label for _, label in rows), tuple(files))
     return [_halved(whole, name, ())]
 
 
@@ -115,7 +118,7 @@ def read_clusters(path: Path, name: str) -> Clustering:
             raise InvalidInput(f"{path}, line {line}: 'labels' is no list of {len(texts)}, one for each sentence.")
         if len(set(map(str, labels))) < 2:
             raise InvalidInput(f"{path}, line {line}: all sentences have the same label; clusters need two or more.")
-        parts.append(Labelled(tuple(texts), tuple(map(str, labels))))
+        parts.append(Labelled(tuple(texts), tuple(map(str, labels)), (path,)))
     return Clustering(name, tuple(parts))
 
 
@@ -124,7 +127,7 @@ def _pairs(table: Table, columns: Columns, name: str, highest: float) -> Read | 
     left = tuple(table.text(row, first) for row in table.rows)
     right = tuple(table.text(row, second) for row in table.rows)
     if columns.shape == "bitext":
-        return Bitext(name, left, right)
+        return Bitext(name, left, right, files=(table.path,))
     assert columns.value is not None
     top = 1.0 if columns.shape == "pairs" else highest
     hint = "" if columns.shape == "pairs" else "; if scores go further, say so with --max-score"
@@ -135,7 +138,7 @@ def _pairs(table: Table, columns: Columns, name: str, highest: float) -> Read | 
         for row, score in zip(table.rows, scores, strict=True):
             if score not in (0, 1):
                 raise table.wrong(row, columns.value, f"is {score:g}, which is neither 0 nor 1")
-        return LabelledPairs(name, left, right, scores.astype(np.int64))
+        return LabelledPairs(name, left, right, scores.astype(np.int64), files=(table.path,))
     if len(scores) < 3:
         return f"a rank correlation of {len(scores)} pairs says nothing"
     subset = columns.subset
@@ -143,7 +146,7 @@ def _pairs(table: Table, columns: Columns, name: str, highest: float) -> Read | 
     names = list(dict.fromkeys(called))
     numbers = np.array([names.index(one) for one in called])
     notes = (f"subsets: {', '.join(names)}",) if len(names) > 1 else ()
-    return Sts(name, left, right, scores, numbers, highest, notes)
+    return Sts(name, left, right, scores, numbers, highest, notes, (table.path,))
 
 
 def _labelled(table: Table, columns: Columns, train: Path | None, name: str) -> list[Read | str]:
@@ -169,7 +172,7 @@ def _labelled(table: Table, columns: Columns, train: Path | None, name: str) -> 
 def _texts(table: Table, columns: Columns) -> Labelled:
     assert columns.value is not None
     texts = tuple(table.text(row, columns.texts[0]) for row in table.rows)
-    return Labelled(texts, tuple(table.label(row, columns.value) for row in table.rows))
+    return Labelled(texts, tuple(table.label(row, columns.value) for row in table.rows), (table.path,))
 
 
 def _halved(whole: Labelled, name: str, files: tuple[str, ...]) -> Classification:
@@ -183,7 +186,7 @@ def _halved(whole: Labelled, name: str, files: tuple[str, ...]) -> Classificatio
         halves[2 * seen[label] >= counts[label]].append(place)
         seen[label] += 1
     parts = [
-        Labelled(tuple(whole.texts[i] for i in sorted(half)), tuple(whole.labels[i] for i in sorted(half)))
+        Labelled(tuple(whole.texts[i] for i in sorted(half)), tuple(whole.labels[i] for i in sorted(half)), whole.files)
         for half in halves
     ]
     note = " ".join(("one half is learned from, the other measured on", *(f"({file})" for file in files)))

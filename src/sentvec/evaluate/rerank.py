@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from sentvec.errors import InvalidInput
 from sentvec.evaluate.ranking import rank_scores
 from sentvec.evaluate.result import Result, mean_of
 from sentvec.evaluate.tables import objects_of, shortly
 from sentvec.evaluate.vectors import Vectors
-from sentvec.ops.similarity import similarity
+from sentvec.ops.similarity import paired
 
 CUTOFF = 10
 
@@ -36,11 +35,13 @@ class Rerank:
         name: the set's name.
         samples: the queries; each has documents of both kinds.
         notes: for the result.
+        files: where the texts were read.
     """
 
     name: str
     samples: tuple[Candidates, ...]
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 def evaluate_rerank(given: Rerank, vectors: Vectors) -> Result:
@@ -48,14 +49,14 @@ def evaluate_rerank(given: Rerank, vectors: Vectors) -> Result:
 
     Of equal scores, those that do not answer come first, so that a model that cannot tell gains nothing.
     """
-    asked = vectors.encode([sample.query for sample in given.samples], "query")
+    asked = vectors.encode([sample.query for sample in given.samples], "query", given.files)
     texts = [text for sample in given.samples for text in (*sample.negative, *sample.positive)]
-    found = vectors.encode(texts, "document")
-    compare = similarity(vectors.similarity)
+    found = vectors.encode(texts, "document", given.files)
     ranked, judged, start = {}, {}, 0
     for place, sample in enumerate(given.samples):
         end = start + len(sample.negative) + len(sample.positive)
-        scores = compare(torch.from_numpy(asked[place : place + 1]), torch.from_numpy(found[start:end]))[0].numpy()
+        # pair by pair: a matrix product may give equal vectors similarities that differ in their last bit
+        scores = paired(vectors.similarity, asked[place : place + 1].repeat(end - start, axis=0), found[start:end])
         order = np.argsort(-scores, kind="stable")  # the negative ones stand first
         ranked[str(place)] = [str(i) for i in order]
         judged[str(place)] = {str(i): 1 for i in range(len(sample.negative), end - start)}
@@ -95,7 +96,8 @@ def read_rerank(path: Path, name: str) -> Rerank:
             left_out += 1
     if not samples:
         raise InvalidInput(f"{path} has no query with documents that answer it and documents that do not.")
-    return Rerank(name, tuple(samples), (f"{left_out} queries without both kinds left out",) if left_out else ())
+    notes = (f"{left_out} queries without both kinds left out",) if left_out else ()
+    return Rerank(name, tuple(samples), notes, (path,))
 
 
 def _texts(row: dict[str, Any], names: tuple[str, ...], path: Path, line: int) -> tuple[str, ...]:

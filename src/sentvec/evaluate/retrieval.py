@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sentvec.evaluate.beir import Retrieval
+from sentvec.evaluate.beir import QUERIES, Retrieval
 from sentvec.evaluate.ranking import CUTOFFS, Rankings, rank_scores
 from sentvec.evaluate.result import Result, mean_of
 from sentvec.evaluate.topk import TopK
@@ -30,10 +30,10 @@ def evaluate_retrieval(
     def blocks() -> Iterable[Array]:
         with track(f"Documents of {given.name}", len(given.ids), progress) as advance:
             for texts in given.blocks():
-                yield vectors.encode(texts, "document")
+                yield vectors.encode(texts, "document", (given.corpus,))
                 advance(len(texts))
 
-    asked = vectors.encode(list(given.queries.values()), "query")
+    asked = vectors.encode(list(given.queries.values()), "query", (given.corpus.with_name(QUERIES),))
     ranked = rank(list(given.queries), asked, given.ids, blocks(), max(cutoffs, default=1), vectors.similarity)
     scores = rank_scores(given.judged, ranked, cutoffs)
     main = f"nDCG@{cutoffs[0]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ class Sts:
         subsets: (n,) number of the subset of each pair.
         highest: the highest score that could be given.
         notes: for the result.
+        files: where the texts were read.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Sts:
     subsets: NDArray[np.int64]
     highest: float = 5.0
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 def evaluate_sts(given: Sts, vectors: Vectors, aggregation: str = "all") -> Result:
@@ -55,7 +58,7 @@ def evaluate_sts(given: Sts, vectors: Vectors, aggregation: str = "all") -> Resu
     """
     if aggregation not in AGGREGATIONS:
         raise InvalidInput(f"aggregation {aggregation!r} is not known. Known: {', '.join(AGGREGATIONS)}.")
-    left, right = vectors.encode(given.left), vectors.encode(given.right)
+    left, right = (vectors.encode(texts, files=given.files) for texts in (given.left, given.right))
     guessed = paired(vectors.similarity, left, right).astype(np.float64)
     groups = int(given.subsets.max()) + 1
     ways = AGGREGATIONS if groups > 1 else ("all",)
@@ -68,8 +71,10 @@ def evaluate_sts(given: Sts, vectors: Vectors, aggregation: str = "all") -> Resu
     alike = given.scores >= ALIKE * given.highest
     if alike.any():
         scores["alignment"] = alignment(left[alike], right[alike])
-    shape = geometry(np.unique(np.concatenate([left, right]), axis=0))
-    scores |= {"uniformity": shape.uniformity, "anisotropy": shape.anisotropy}
+    once = {text: place for place, text in enumerate((*given.left, *given.right))}
+    if len(once) > 1:
+        shape = geometry(np.concatenate([left, right])[sorted(once.values())])
+        scores |= {"uniformity": shape.uniformity, "anisotropy": shape.anisotropy}
 
     def again(places: Places) -> float:
         return _aggregated(_spearman, guessed[places], given.scores[places], given.subsets[places], way)

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -219,6 +219,25 @@ def _from_objects(path: Path, most: int | None) -> Table:
     return Table(path, lower, tuple(Row(line, tuple(value.get(name) for name in names)) for line, value in rows))
 
 
+def place_of(text: str, files: Iterable[Path]) -> str:
+    """Return "FILE, line N: " of where a text stands first in files of a set, or nothing where it stands in none."""
+    for path in files:
+        for line, texts in _texts_of(path):
+            if text in texts:
+                return f"{path}, line {line}: "
+    return ""
+
+
+def _texts_of(path: Path) -> Iterator[tuple[int, list[Any]]]:
+    if path.suffix.lower() != ".jsonl":
+        for row in rows_of(path):
+            yield row.line, [*row.cells, "\t".join(row.cells)]  # a line may be a text as a whole
+        return
+    for line, value in objects_of(path):
+        texts = [text for cell in value.values() for text in (cell if isinstance(cell, list) else [cell])]
+        yield line, [*texts, f"{value.get('title') or ''} {value.get('text')}".strip()]
+
+
 def _tabs(path: Path) -> Iterator[Row]:
     for number, line in lines_of(path):
         if line:
@@ -236,6 +255,7 @@ def _comma(path: Path) -> Iterator[Row]:
                 yield Row(line, tuple(cells))
             line = reader.line_num + 1
     except csv.Error as error:
-        raise InvalidInput(f"{path}, line {reader.line_num}: {error}.") from None
+        # the row's first line: a quote that is never closed takes all that follow into one cell
+        raise InvalidInput(f"{path}, line {line}: {error}. Quotes in a cell are doubled; is one not closed?") from None
     finally:
         csv.field_size_limit(before)

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from sentvec import __version__
 from sentvec.checkpoint.recipe import Recipe
+from sentvec.errors import NonFiniteOutput
 from sentvec.evaluate.cache import Cache, keys_of
+from sentvec.evaluate.tables import place_of, shortly
 from sentvec.runtime.prompts import DOCUMENT, QUERY, prompt_of, with_stored
 from sentvec.runtime.workers import Spread
 
@@ -88,18 +90,20 @@ class Vectors:
         """Name of the similarity that the model was trained for."""
         return self.model.similarity_name
 
-    def encode(self, texts: Sequence[str], role: Role = "text") -> Array:
+    def encode(self, texts: Sequence[str], role: Role = "text", files: Sequence[Path] = ()) -> Array:
         """Return the texts' vectors.
 
         Args:
             texts: n texts.
             role: puts the checkpoint's stored prompt for queries or for documents in front, where it has one.
+            files: where the texts were read, for messages.
 
         Returns:
             (n, dim).
 
         Raises:
-            InvalidInput, NonFiniteOutput: as for `Embedder.encode`.
+            InvalidInput: as for `Embedder.encode`.
+            NonFiniteOutput: a vector holds NaN or infinity; the message names file and line of its text.
         """
         prompt = prompt_of(self.model.recipe, **with_stored(self.model.recipe, _NAMES[role], {}))
         keys, first, back = np.unique(keys_of(texts), return_index=True, return_inverse=True)
@@ -111,12 +115,23 @@ class Vectors:
         step = len(new) if cache is None else _KEPT
         for start in range(0, len(new), step or 1):
             some = new[start : start + step]
-            wanted = [texts[int(place)] for place in first[some]]
-            out[some] = self.model.encode(wanted, prompt=prompt, progress=self._progress, workers=self._workers)
+            out[some] = self._encoded([texts[int(place)] for place in first[some]], prompt, files)
             if cache is not None:
                 cache.put(keys[some], out[some])
         self.counts = Counts(self.counts.encoded + len(new), self.counts.cached + int(known.sum()))
         return out[back]
+
+    def _encoded(self, texts: Sequence[str], prompt: str, files: Sequence[Path]) -> Array:
+        try:
+            rows = self.model.encode(texts, prompt=prompt, progress=self._progress, workers=self._workers)
+        except NonFiniteOutput as error:
+            if error.place is None:
+                raise
+            raise _broken(texts[error.place], files) from None
+        whole = np.isfinite(rows).all(axis=1)
+        if not whole.all():  # `Embedder` has looked already, but it is not the only model
+            raise _broken(texts[int(np.argmin(whole))], files)
+        return rows
 
     def _cache(self, prompt: str) -> Cache | None:
         if self._folder is None:
@@ -131,3 +146,10 @@ class Vectors:
             }
             self._caches[prompt] = Cache(self._folder, setting, self.model.dim)
         return self._caches[prompt]
+
+
+def _broken(text: str, files: Sequence[Path]) -> NonFiniteOutput:
+    return NonFiniteOutput(
+        f"{place_of(text, files)}the vector of {shortly(text)} holds NaN or infinity. Try precision='float32'; if it "
+        "is float32 already, the checkpoint's weights are damaged."
+    )

@@ -229,7 +229,9 @@ def _check_finite(values: Array, batch: PackedBatch, positions: list[int]) -> No
     row = int(np.flatnonzero(~finite.all(axis=1))[0])
     if len(values) != len(positions):  # a row is a token here: find the text it is in
         row = int(np.searchsorted(np.cumsum(batch.lengths), row, side="right"))
-    raise NonFiniteOutput(
+    error = NonFiniteOutput(
         f"the vector of text {positions[row]} holds NaN or infinity. Try precision='float32'; "
         "if it is float32 already, the checkpoint's weights are damaged."
     )
+    error.place = positions[row]
+    raise error
