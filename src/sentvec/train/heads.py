@@ -41,13 +41,13 @@ class Rows:
 
     Attributes:
         tokens: what the model reads, a text or a pair each.
-        targets: for each row: the number of its label, () int64; its score, () float32; 0 or 1 for each label,
+        targets: by head, for each row: the number of its label, () int64; its score, () float32; 0 or 1 for each label,
             (labels,) float32; the number of each token's label or `IGNORED`, (tokens,) int64; or the places of the
             answer's first and last token, (2,) int64.
     """
 
     tokens: Sequence[TokenIds]
-    targets: Sequence[Tensor]
+    targets: Mapping[str, Sequence[Tensor]]
 
 
 Loss = Callable[[TaskHead, Tensor, PackedBatch, Sequence[Tensor], Encoder], Tensor]
@@ -55,7 +55,7 @@ Loss = Callable[[TaskHead, Tensor, PackedBatch, Sequence[Tensor], Encoder], Tens
 
 
 class HeadLearner:
-    """An encoder and one task head.
+    """An encoder and the heads of one task.
 
     Args:
         headed: what is trained; it is taken over, and changes in place.
@@ -75,25 +75,35 @@ class HeadLearner:
         for module in (self.encoder, *self.extra.values()):
             module.to(self.device).train()
         set_up_training(self.encoder, self.device)
-        (self._head,) = headed.heads.values()
         self._headed = headed
         self.team = team(self.device)
         self._tokens = config.micro_tokens
         self._autocast = precision_of(config.precision)
-        self._loss = _LOSSES[headed.problem_type or headed.task]
+        self._losses = {
+            name: _LOSSES[(headed.problem_type or name) if len(headed.heads) == 1 else name] for name in headed.heads
+        }
 
     def run(self, number: int, batch: Rows, scale: float, seed: int) -> float:
-        """Add the gradient of `scale` times the mean loss to all parameters, and return that mean."""
+        """Add the gradient of `scale` times the mean loss to all parameters, and return it; heads are added up."""
         del number  # one data set
         torch.manual_seed(drawn_from(seed, self.team.rank + 1))
-        whole = self.team.total(sum(int((target != IGNORED).sum()) for target in batch.targets))
+        whole = {
+            name: max(self.team.total(sum(int((target != IGNORED).sum()) for target in some)), 1)
+            for name, some in batch.targets.items()
+        }
         total = 0.0
         for part in plan([len(row) for row in batch.tokens], self._tokens):
             packed = pack([batch.tokens[i] for i in part], self.device)
             with torch.autocast(self.device.type, self._autocast, enabled=self._autocast != torch.float32):
-                states = self._run(packed)
-            targets = [batch.targets[i].to(self.device) for i in part]
-            loss = self._loss(self._head, states.float(), packed, targets, self._run) / max(whole, 1)
+                states = self._run(packed).float()
+            losses = [
+                self._losses[name](
+                    self._headed.heads[name], states, packed, [some[i].to(self.device) for i in part], self._run
+                )
+                / whole[name]
+                for name, some in batch.targets.items()
+            ]
+            loss = torch.stack(losses).sum()
             torch.autograd.backward(loss * scale)
             total += float(loss.detach())
         return self.team.total(total)
@@ -202,5 +212,6 @@ _LOSSES: dict[str, Loss] = {
     "token-classification": _tokens_loss,
     "masked-lm": _tokens_loss,
     "question-answering": _span_loss,
+    "next-sentence": _texts_loss(functional.cross_entropy),
 }
 """By problem type, or by task where there is none."""

@@ -36,6 +36,7 @@ class RowSource:
     """Rows in batches, shuffled anew in each epoch.
 
     Args:
+        head: the head that learns from them.
         rows: what the model reads, and its target.
         batch_size: rows of a batch.
         seed: of the order.
@@ -43,11 +44,17 @@ class RowSource:
     """
 
     def __init__(
-        self, rows: Sequence[tuple[TokenIds, Tensor]], *, batch_size: int, seed: int, team: Team | None = None
+        self,
+        head: str,
+        rows: Sequence[tuple[TokenIds, Tensor]],
+        *,
+        batch_size: int,
+        seed: int,
+        team: Team | None = None,
     ) -> None:
         if not rows:
             raise InvalidInput("there are no rows to learn from.")
-        self._rows, self._size, self._seed, self._team = rows, batch_size, seed, team or Team()
+        self._head, self._rows, self._size, self._seed, self._team = head, rows, batch_size, seed, team or Team()
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[int, Rows]]:
         """Yield (0, rows) of an epoch from its `start`-th batch on."""
@@ -56,7 +63,7 @@ class RowSource:
         for first in range(start * self._size, len(order), self._size):
             share = order[first : first + self._size][self._team.rank :: self._team.size]
             chosen = [self._rows[i] for i in share]
-            yield 0, Rows([tokens for tokens, _ in chosen], [target for _, target in chosen])
+            yield 0, Rows([tokens for tokens, _ in chosen], {self._head: [target for _, target in chosen]})
 
     def steps(self, epoch: int) -> int:
         """Return how many batches an epoch has."""

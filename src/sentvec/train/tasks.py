@@ -117,7 +117,7 @@ def train_head(
     learner = HeadLearner(headed, config, device=device)
     return train(
         learner,
-        RowSource(rows, batch_size=config.batch_size, seed=config.seed, team=learner.team),
+        RowSource(task, rows, batch_size=config.batch_size, seed=config.seed, team=learner.team),
         folder,
         config,
         judge=None if held_back is None else judge_of(held_back),
