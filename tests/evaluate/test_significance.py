@@ -86,7 +86,7 @@ def test_models_that_clearly_differ_are_told_apart():
 
 
 def test_rank_correlations_are_compared_by_draws():
-    one, vectors = make([250])
+    one, vectors = make([400])
     from tests.evaluate.given import Given
 
     random = np.random.default_rng(5)
