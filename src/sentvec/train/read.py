@@ -70,7 +70,7 @@ def read_dataset(
         notes.append(f"{_count(built.faults.count, 'row')} left out: {_shown(table, built.faults)}.")
     same = _repeated(built.examples)
     if same:
-        notes.append(f"{_count(same, 'example')} said before, word for word.")
+        notes.append(f"{_count(same, 'example')} repeating an earlier one, word for word.")
     used = tuple((role, column) for role, names in choice.used.items() for column in names)
     unused = [name for name in table.names if name not in {column for _, column in used}]
     if unused:
@@ -107,7 +107,15 @@ def _refuse(table: Columns, rows: int, faults: Faults, skip_bad: bool) -> None:
 
 
 def _shown(table: Columns, faults: Faults) -> str:
-    shown = "; ".join(f"{table.unit} {number}: {why}" for number, why in sorted(faults.first))
+    """Return the first faults, those of one reason together."""
+    lines: dict[str, list[int]] = {}
+    for number, why in sorted(faults.first):
+        lines.setdefault(why, []).append(number)
+    unit = table.unit
+    shown = "; ".join(
+        f"{unit if len(numbers) == 1 else f'{unit}s'} {', '.join(map(str, numbers))}: {why}"
+        for why, numbers in lines.items()
+    )
     return shown + (f"; and {faults.count - SHOWN:,} more" if faults.count > SHOWN else "")
 
 

@@ -171,5 +171,7 @@ def _check(
         raise InvalidInput(
             f"per_label is {per_label}; accepted: 1 to {batch_size // 2}, so that two classes have room in a batch."
         )
+    if per_label is not None and all(data.kind != "classes" for data in datasets):
+        raise InvalidInput("per_label is for classes, and no dataset has texts with a class; leave it out.")
     if not 0 <= rank < world:
         raise InvalidInput(f"rank is {rank} of {world} processes; accepted: 0 to {world - 1}.")

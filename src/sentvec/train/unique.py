@@ -12,7 +12,7 @@ from sentvec.train.batches import Example
 
 Places = NDArray[np.int64]
 
-_TRIES = 64  # batches that are tried for an example before it goes to one at the end
+_TRIES = 8  # batches that are tried for an example from one place on
 
 
 @dataclass(frozen=True)
@@ -72,23 +72,17 @@ def fill(order: Places, size: int, shared: Shared) -> list[Places]:
     has_shared = np.diff(starts).astype(bool)
     room = [size] * batches
     room[-1] = count - size * (batches - 1)
-    after = list(range(batches + 1))  # of each batch the next that has room; `batches` where there is none
-    within: dict[int, set[int]] = {}  # batches by text
+    board = _Board(room)
     chosen: list[tuple[int, int]] = []
     late: list[int] = []
     for place in np.flatnonzero(has_shared[order]).tolist():
         example = int(order[place])
-        used = [within.setdefault(text, set()) for text in texts[starts[example] : starts[example + 1]]]
-        batch = _free(place // size, after, used)
+        own = texts[starts[example] : starts[example + 1]]
+        batch = board.place(own, place // size)
         if batch is None:
             late.append(example)
-            continue
-        for one in used:
-            one.add(batch)
-        chosen.append((batch, example))
-        room[batch] -= 1
-        if not room[batch]:
-            after[batch] = batch + 1
+        else:
+            chosen.append((batch, example))
     rest = order[~has_shared[order]]
     where = np.repeat(np.arange(batches), room)[: len(rest)]
     places = np.concatenate([where, np.array([batch for batch, _ in chosen], dtype=np.int64)])
@@ -99,24 +93,60 @@ def fill(order: Places, size: int, shared: Shared) -> list[Places]:
     return filled + _at_the_end(late, size, texts, starts)
 
 
-def _free(wanted: int, after: list[int], used: list[set[int]]) -> int | None:
-    """Return the next batch, round and round, that has room and none of the texts; None after enough tries."""
-    last = len(after) - 1
-    batch = wanted
-    for _ in range(_TRIES):
-        batch = _next(batch, after)
-        if batch == last:
-            batch = _next(0, after)
-            if batch == last:
-                return None
-        if not any(batch in one for one in used):
-            return batch
-        batch += 1
-    return None
+class _Board:
+    """Which batch has room, and which texts."""
+
+    def __init__(self, room: list[int]) -> None:
+        self.room = room
+        self.count = len(room)
+        self.after = list(range(self.count + 1))
+        self.taken: set[int] = set()  # text * batches + batch
+        self.times: dict[int, int] = {}  # batches that have a text
+        self.walked: dict[int, int] = {}  # the first batch that may be without a text
+
+    def place(self, texts: list[int], wanted: int) -> int | None:
+        """Put an example into the wanted batch, or another that will do, and return its number; None if none does."""
+        keys = [text * self.count for text in texts]
+        batch = self._free(keys, wanted)
+        if batch == self.count:
+            # tries from a place by chance fail where nearly all batches have a text: go from one that has not
+            crowd = max(texts, key=lambda text: self.times.get(text, 0))
+            start = _next(self.walked.get(crowd, 0), self.after)
+            while start < self.count and crowd * self.count + start in self.taken:
+                start = _next(start + 1, self.after)
+            self.walked[crowd] = start
+            batch = self._free(keys, start) if start < self.count else start
+        if batch == self.count:
+            return None
+        for key, text in zip(keys, texts, strict=True):
+            self.taken.add(key + batch)
+            self.times[text] = self.times.get(text, 0) + 1
+        self.room[batch] -= 1
+        if not self.room[batch]:
+            self.after[batch] = batch + 1
+        return batch
+
+    def _free(self, keys: list[int], batch: int) -> int:
+        """Return a batch with room and none of the texts, round and round; the number of batches after enough tries."""
+        for _ in range(_TRIES):
+            batch = _next(batch, self.after)
+            if batch == self.count:
+                batch = _next(0, self.after)
+                if batch == self.count:
+                    break
+            if not any(key + batch in self.taken for key in keys):
+                return batch
+            batch += 1
+        return self.count
 
 
 def _next(batch: int, after: list[int]) -> int:
-    """Return the first batch with room from this one on, and shorten the way for those who ask next."""
+    """Return the first batch with room from this one on, and shorten the way for those who ask next.
+
+    Args:
+        batch: where to begin.
+        after: for each batch itself where it has room, else one further on; one more stands at the end.
+    """
     end = batch
     while after[end] != end:
         end = after[end]
