@@ -29,6 +29,7 @@ from sentvec.cli import (
     run,
     search,
     similarity,
+    train,
 )
 from sentvec.cli.common import shown
 from sentvec.errors import SentvecError
@@ -46,6 +47,7 @@ app.command("index")(index.index)
 app.command("search")(search.search)
 app.command("info")(info.info)
 app.command("evaluate")(evaluate.evaluate)
+app.command("train")(train.train)
 app.command("run")(run.run)
 app.command("fit")(fit.fit)
 app.command("dedupe")(dedupe.dedupe)

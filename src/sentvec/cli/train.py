@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -11,6 +11,7 @@ from sentvec.cli.common import Device, Offline, shown
 from sentvec.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from sentvec.train.batches import Kind
     from sentvec.train.config import TrainConfig
 
 
@@ -20,7 +21,9 @@ def train(
     output: Annotated[Path, typer.Option("--out", "-o", help="The folder to save the trained model in.")],
     loss: Annotated[str | None, typer.Option(help="Name of the loss; else the usual one for the data.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings, as a run writes it.")] = None,
-    evaluate_on: Annotated[Path | None, typer.Option("--eval", help="A folder of sets to score during training.")] = None,
+    evaluate_on: Annotated[
+        Path | None, typer.Option("--eval", help="A folder of sets to score during training.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="How often all examples are seen.  [1]")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Most steps; else as many as the epochs have.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples of a batch.  [32]")] = None,
@@ -60,10 +63,14 @@ def train(
     chosen = _config(config, {name: value for name, value in given.items() if value is not None}, settings or [])
     if output.exists() and not output.is_dir():
         raise InvalidInput(f"{output} is a file; give a folder to save to.")
-    columns = dict(_named(one, "--column") for one in column or [])
+    columns = {
+        role: int(name) if name.isdigit() else name for role, name in (_named(c, "--column") for c in column or [])
+    }
     datasets = []
     for source in data:
-        datasets.append(read_dataset(source, kind=kind, columns=columns or None, skip_bad=skip_bad))
+        datasets.append(
+            read_dataset(source, kind=cast("Kind | None", kind), columns=columns or None, skip_bad=skip_bad)
+        )
         typer.echo(shown(describe(datasets[-1])), err=True)
     origin = find(model, local_files_only=local_files_only, pooling=pooling, max_seq_length=max_seq_length)
     done = train_embedder(origin, datasets, output, chosen, evaluate_on=evaluate_on, device=device, resume=resume)
