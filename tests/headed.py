@@ -55,6 +55,10 @@ KIN = {
         tiny_generic,
     ),
     "nomic_bert": Kin(tokenizer=tiny_generic),
+    "deberta-v2": Kin(
+        {"relative_attention": True, "share_att_key": True, "pos_att_type": "p2c|c2p", "norm_rel_ebd": "layer_norm"}
+        | {"position_buckets": 8, "position_biased_input": False, "type_vocab_size": 0}
+    ),
     "xlm": Kin({"pad_index": 0, "unk_index": 1, "bos_index": 2, "eos_index": 3}, tiny_generic),
     "xlnet": Kin({"pad_token_id": 0}),
 }

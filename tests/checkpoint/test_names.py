@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.builders import bert_config, bert_weights
+from tests.headed import KIN, Kin
 
 from sentvec.checkpoint.names import expand, has_pooler, to_ours, to_theirs
 from sentvec.errors import WeightsError
@@ -29,7 +30,9 @@ def shapes_of(config, pooler=True):
 def config_for(row, **changes):
     """A small config.json with the keys of any architecture."""
     numbers = ARCHITECTURES["bert"].read(CONFIG | changes)
-    return CONFIG | write_config(numbers, {ours: key for ours, key in row.keys.items() if hasattr(numbers, ours)})
+    (name,) = (name for name, known in ARCHITECTURES.items() if known is row)
+    own = {key: value for key, value in KIN.get(name, Kin()).config.items() if key not in CONFIG}
+    return CONFIG | own | write_config(numbers, {ours: key for ours, key in row.keys.items() if hasattr(numbers, ours)})
 
 
 def read(raw, pooler=True, config=CONFIG):

@@ -20,7 +20,7 @@ from sentvec.text.tokenizer import Tokenizer
 
 transformers = pytest.importorskip("transformers", reason="the dev extra is not installed: pip install '.[dev]'")
 # where attention is not the softmax of queries and keys alone: they add terms for distances, or look through a window
-BEYOND = ("mpnet", "xlnet", "modernbert")
+BEYOND = ("mpnet", "xlnet", "modernbert", "deberta-v2")
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)

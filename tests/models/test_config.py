@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 from tests.builders import bert_config
+from tests.headed import KIN, Kin
 
 from sentvec.errors import ConfigError
 from sentvec.models.config import BERT_KEYS, read_config, write_config
@@ -48,6 +49,7 @@ def test_defaults_count_only_where_the_file_is_silent():
 def test_options_that_change_the_numbers_are_refused(model_type, key, value):
     row = ARCHITECTURES[model_type]
     config = write_config(read_config(bert_config()), {f: k for f, k in row.keys.items() if f in BERT_KEYS})
+    config |= KIN.get(model_type, Kin()).config
     row.read(config | {"pad_token_id": 1})
     with pytest.raises(ConfigError, match=f"{key} {value!r} in config.json is not supported"):
         row.read(config | {"pad_token_id": 1, key: value})

@@ -58,9 +58,9 @@ def to_ours(raw: Mapping[str, Tensor], row: Architecture, places: Places, shapes
         WeightsError: names are missing or unexpected, or shapes or number formats are wrong.
     """
     table = expand(row.names, places)
-    theirs, ignored = _canonical(raw, row, table)
     assert shapes.keys() <= table.keys(), f"no row in NAMES for {sorted(shapes.keys() - table.keys())}"
     wanted = {name: table[name] for name in shapes}
+    theirs, ignored = _canonical(raw, row, wanted)
     known = {name for names in wanted.values() for name in names}
     missing = sorted(known - theirs.keys())
     unexpected = sorted(theirs.keys() - known)
@@ -114,7 +114,7 @@ def _canonical(
         for prefix in found:
             plain = plain.removeprefix(prefix)
         plain = _renewed(plain)
-        if plain.startswith(left_out) or plain in row.buffers:
+        if plain.startswith(left_out) or (plain in row.buffers and plain not in known):
             ignored[name] = plain
         elif plain in kept:
             raise WeightsError(f"two tensors in the checkpoint are both {plain!r}; one of them is {name!r}.")

@@ -68,7 +68,7 @@ class Architecture:
         read: config.json -> the encoder's numbers.
         prefixes: what else checkpoints may put before the encoder's names.
         heads: beginnings of names that are no part of the encoder nor of a head in `tasks`, and are left out.
-        buffers: names of stored constants, left out as well.
+        buffers: names of stored constants, left out as well; and of what only some encoders of the kind use.
         constants: the encoder's numbers -> such constants, for other readers that miss them in what is saved.
         pads_left: whether other readers must pad texts on the left, for a head reads the last token. There is no
             padding here; it is told to them when a model is saved.

@@ -86,6 +86,7 @@ def read_config(
     defaults: Mapping[str, Any] = MappingProxyType({}),
     own: type | None = None,
     only: Mapping[str, tuple[Any, ...]] = MappingProxyType({}),
+    may_be_none: tuple[str, ...] = (),
 ) -> EncoderConfig:
     """Read the numbers of an encoder; what old files leave out gets BERT's own value.
 
@@ -99,6 +100,7 @@ def read_config(
             stand in the file.
         only: key -> the values that sentvec computes, of options that would change the numbers. A key that is
             absent or null is fine.
+        may_be_none: our fields that the file may say are 0, of tables that are not there then.
 
     Raises:
         ConfigError: keys are missing or have the wrong kind of value (all of them are listed together), or
@@ -111,6 +113,9 @@ def read_config(
     for field, (key, kind_of) in keys.items():
         value = raw.get(key)
         if value is None:
+            continue
+        if field in may_be_none and type(value) is int and value == 0:
+            values[field] = value
             continue
         if (fault := _fault(key, value, kind_of, DEEPEST if field == "layers" else _LARGEST)) is not None:
             faults.append(fault)

@@ -47,13 +47,9 @@ def read(raw: Mapping[str, Any]) -> EncoderConfig:
     Raises:
         ConfigError: see `read_config`; or a head is of another width than hidden / heads.
     """
-    # there is a table of types unless the file says 0 rows, which for other architectures is no possible number
-    without = raw.get("type_vocab_size") == 0
-    given = {key: value for key, value in raw.items() if not (without and key == "type_vocab_size")}
-    plain = read_config(given, BERT_KEYS, defaults=_DEFAULTS, only=_ONLY)
+    plain = read_config(raw, BERT_KEYS, defaults=_DEFAULTS, only=_ONLY, may_be_none=("types",))
     refuse_head_width(raw, "head_dim", plain)
-    own = RotaryNumbers(base=rotary_base(raw, "rope_theta", BASE))
-    return replace(plain, types=0 if without else plain.types, own=own)
+    return replace(plain, own=RotaryNumbers(base=rotary_base(raw, "rope_theta", BASE)))
 
 
 class GteEncoder(nn.Module):

@@ -12,6 +12,7 @@ from sentvec.errors import UnknownModelType
 from sentvec.models import (
     albert,
     bert,
+    deberta_v2,
     distilbert,
     electra,
     ernie,
@@ -45,6 +46,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
         "xlnet": xlnet.ARCHITECTURE,
         "nomic_bert": nomic_bert.ARCHITECTURE,
         "gte": gte.ARCHITECTURE,
+        "deberta-v2": deberta_v2.ARCHITECTURE,
     }
 )
 

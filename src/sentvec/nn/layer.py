@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from sentvec.batch import PackedBatch
 from sentvec.nn.attention import SelfAttention
+from sentvec.nn.disentangled import DisentangledAttention
 from sentvec.nn.feedforward import FeedForward, GatedFeedForward
 from sentvec.nn.probe import Probe
 from sentvec.nn.relative import RelativeAttention
@@ -24,7 +25,7 @@ class PostNormLayer(nn.Module):
 
     def __init__(
         self,
-        attention: SelfAttention | RelativeAttention,
+        attention: SelfAttention | RelativeAttention | DisentangledAttention,
         feed_forward: FeedForward | GatedFeedForward,
         *,
         hidden: int,

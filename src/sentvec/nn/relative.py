@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -83,63 +84,90 @@ class RelativeAttention(nn.Module):
         head_dim = hidden // self.heads
         # (3, tokens, heads, head_dim)
         q, k, v = (states @ self.qkv.view(3, hidden, hidden)).view(3, tokens, self.heads, head_dim).unbind(0)
-        if probe is not None and probe.qkv:
-            probe.projections.append((q, k, v))
         far = (relative @ self.distance.view(hidden, hidden)).view(-1, self.heads, head_dim).transpose(0, 1)
-        mixed: list[Tensor] = []
-        maps: list[Tensor] = []
-        for start, count, length in equal_runs(batch.lengths):
-            span = slice(start, start + count * length)
-            rows = [x[span].view(count, length, self.heads, head_dim).transpose(1, 2) for x in (q, k, v)]
-            types = batch.types[span].view(count, length)
-            middle = far.shape[1] // 2  # distance 0
+        middle = far.shape[1] // 2  # distance 0
+
+        def weights(q: Tensor, k: Tensor, span: slice, first: int) -> Tensor:
+            count, _, length, _ = k.shape
             near = far[:, middle - length + 1 : middle + length]  # (heads, 2 * length - 1, head_dim)
-            parts: list[Tensor] = []
-            blocks: list[Tensor] = []
-            for first in range(0, length, BLOCK):
-                weights = self._weights(rows[0], rows[1], near, types, first)
-                # (count, heads, block, head_dim)
-                parts.append(functional.dropout(weights, self.dropout, self.training) @ rows[2])
-                if probe is not None and probe.attention:
-                    blocks.append(weights)
-            mixed.append(torch.cat(parts, dim=2).transpose(1, 2).reshape(count * length, hidden))
-            if blocks:
-                maps.extend(torch.cat(blocks, dim=2).unbind(0))
-        if probe is not None and probe.attention:
-            probe.attentions.append(maps)
-        return functional.linear(torch.cat(mixed), self.output.view(hidden, hidden))
+            return self._weights(q, k, near, batch.types[span].view(count, length), first)
+
+        dropout = self.dropout if self.training else 0.0
+        mixed = mix(q, k, v, batch, weights, dropout=dropout, probe=probe)
+        return functional.linear(mixed, self.output.view(hidden, hidden))
 
     def _weights(self, q: Tensor, k: Tensor, near: Tensor, types: Tensor, first: int) -> Tensor:
         """Return the probabilities of a block of queries, (count, heads, block, length).
 
         Args:
-            q: queries, (count, heads, length, head_dim).
-            k: keys, of the same shape.
+            q: the block's queries, (count, heads, block, head_dim).
+            k: keys, (count, heads, length, head_dim).
             near: keys of distances from length - 1 down to 1 - length, (heads, 2 * length - 1, head_dim).
             types: segments, (count, length).
             first: place of the block's first query.
         """
-        length = q.shape[2]
-        q = q[:, :, first : first + BLOCK]
-        block = q.shape[2]
+        block, length = q.shape[2], k.shape[2]
         scores = (q + self.content_bias[:, None]) @ k.transpose(-1, -2)
         # of distances, the last query is the furthest from the first key: column c is distance first + block - 1 - c
         begin = length - first - block
         by_distance = (q + self.distance_bias[:, None]) @ near[:, begin : begin + length + block - 1].transpose(-1, -2)
-        scores = scores + _shifted(by_distance, length)
+        scores = scores + shifted(by_distance, length)
         by_segment = (q + self.segment_bias[:, None]) @ self.segment.permute(1, 2, 0)  # (count, heads, block, 2)
         same = types[:, first : first + block, None] == types[:, None, :]  # (count, block, length)
         scores = scores + torch.where(same[:, None], by_segment[..., :1], by_segment[..., 1:])
         return torch.softmax(scores / math.sqrt(q.shape[-1]), dim=-1)
 
 
-def _shifted(by_distance: Tensor, length: int) -> Tensor:
+Weigh = Callable[[Tensor, Tensor, slice, int], Tensor]
+"""A block's queries (count, heads, block, head_dim), all keys (count, heads, length, head_dim), which tokens of the
+batch these texts are, and the place of the first query -> probabilities (count, heads, block, length)."""
+
+
+def mix(
+    q: Tensor, k: Tensor, v: Tensor, batch: PackedBatch, weigh: Weigh, *, dropout: float, probe: Probe | None
+) -> Tensor:
+    """Attend with probabilities of any making, texts of one length at a time and of these a block of queries.
+
+    Args:
+        q, k, v: queries, keys and values, (tokens, heads, head_dim).
+        batch: the texts that they are of.
+        weigh: makes probabilities.
+        dropout: share of them to drop; 0 outside training.
+        probe: gets what it asks for.
+
+    Returns:
+        (tokens, hidden), before any map of the output.
+    """
+    if probe is not None and probe.qkv:
+        probe.projections.append((q, k, v))
+    mixed: list[Tensor] = []
+    maps: list[Tensor] = []
+    for start, count, length in equal_runs(batch.lengths):
+        span = slice(start, start + count * length)
+        rows = [x[span].view(count, length, *q.shape[1:]).transpose(1, 2) for x in (q, k, v)]
+        parts: list[Tensor] = []
+        blocks: list[Tensor] = []
+        for first in range(0, length, BLOCK):
+            weights = weigh(rows[0][:, :, first : first + BLOCK], rows[1], span, first)
+            # (count, heads, block, head_dim)
+            parts.append(functional.dropout(weights, dropout, training=dropout > 0) @ rows[2])
+            if probe is not None and probe.attention:
+                blocks.append(weights)
+        mixed.append(torch.cat(parts, dim=2).transpose(1, 2).reshape(count * length, -1))
+        if blocks:
+            maps.extend(torch.cat(blocks, dim=2).unbind(0))
+    if probe is not None and probe.attention:
+        probe.attentions.append(maps)
+    return torch.cat(mixed)
+
+
+def shifted(by_distance: Tensor, length: int) -> Tensor:
     """Lay scores by distance out by key: (..., block, length + block - 1) -> (..., block, length).
 
     Row b, counted from 0, begins block - 1 - b columns into its distances. Behind one another, rows that lack their
     last column begin where the next should.
 
-    >>> _shifted(torch.tensor([[2, 1, 0, -1], [2, 1, 0, -1]]), 3).tolist()
+    >>> shifted(torch.tensor([[2, 1, 0, -1], [2, 1, 0, -1]]), 3).tolist()
     [[1, 0, -1], [2, 1, 0]]
     """
     block, width = by_distance.shape[-2:]
