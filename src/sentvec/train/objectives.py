@@ -1,23 +1,25 @@
 """What a batch's vectors are held to: the name of an objective in, a module from vectors to one number out.
 
-A new objective is a module in a file beside this one and one row in `OBJECTIVES`.
+A new objective is a function in `ops.losses`, a module beside this file where it owns anything, and one row in
+`OBJECTIVES`.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sentvec.errors import InvalidInput
+from sentvec.ops.losses import classes, contrastive, lists, margins, pairs
 from sentvec.ops.losses.common import wide
 from sentvec.train.batches import Batch, Kind
-from sentvec.train.objectives_contrastive import InfoNCE
-from sentvec.train.objectives_pairs import CoSENT
+from sentvec.train.objectives_contrastive import Guided, InfoNCE, Remembering, Sigmoid
+from sentvec.train.objectives_pairs import CoSENT, RDrop, Softmax
+from sentvec.train.objectives_plain import Plain, as_angles, as_classes, as_contrast, as_cosines, as_triplets
+from sentvec.train.objectives_ranked import AlignmentUniformity, ArcFace, Listed, TaughtVectors
+from sentvec.train.objectives_row import Row
 
 VALUED: frozenset[Kind] = frozenset({"scored", "labelled_pairs", "classes", "lists", "taught_scores", "taught_vectors"})
 """Kinds whose batches have values."""
@@ -25,6 +27,8 @@ VALUED: frozenset[Kind] = frozenset({"scored", "labelled_pairs", "classes", "lis
 
 class Objective(nn.Module):
     """An objective with all that the step has to know of it.
+
+    What it draws at random comes from torch's own generator, which the step seeds before each call.
 
     Attributes:
         name: as in `OBJECTIVES`.
@@ -79,65 +83,196 @@ class Objective(nn.Module):
             )
 
 
-@dataclass(frozen=True)
-class Row:
-    """One objective.
-
-    Attributes:
-        build: keyword options -> the module that computes the loss. Its signature is the list of options.
-        kinds: of batches that it learns from.
-        line: what it does, in one line, for the docs.
-        paper: where it is from.
-        views: how often each column is encoded.
-        preset: options whose default is another than the module's own.
-    """
-
-    build: Callable[..., nn.Module]
-    kinds: frozenset[Kind]
-    line: str
-    paper: str
-    views: int = 1
-    preset: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def defaults(self) -> dict[str, Any]:
-        """The options that may be left out, with their values."""
-        given = {name: option.default for name, option in inspect.signature(self.build).parameters.items()}
-        return {name: value for name, value in {**given, **self.preset}.items() if value is not inspect.Parameter.empty}
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The options that have no default, such as `dim` and `classes`."""
-        return tuple(name for name in inspect.signature(self.build).parameters if name not in self.defaults)
-
-
-def _kinds(*names: Kind) -> frozenset[Kind]:
-    return frozenset(names)
-
+PAIRED: frozenset[Kind] = frozenset({"pairs", "tuples"})
+ORDERED: frozenset[Kind] = frozenset({"scored", "labelled_pairs"})
+LABELLED: frozenset[Kind] = frozenset({"labelled_pairs"})
+CLASSED: frozenset[Kind] = frozenset({"classes"})
+RANKED: frozenset[Kind] = frozenset({"lists", "taught_scores"})
 
 OBJECTIVES: dict[str, Row] = {
+    # a positive against the rest of the batch
     "infonce": Row(
         InfoNCE,
-        _kinds("pairs", "tuples"),
+        PAIRED,
         "the positive against all other documents of the batch",
         "van den Oord et al. 2018, arXiv 1807.03748; Henderson et al. 2017, arXiv 1705.00652",
     ),
+    "infonce_memory": Row(
+        Remembering,
+        PAIRED,
+        "InfoNCE against the documents of past batches as well",
+        "Wang et al. 2020, arXiv 1912.06798; He et al. 2020, arXiv 1911.05722",
+    ),
+    "gist": Row(
+        Guided,
+        PAIRED,
+        "InfoNCE without what another model, the guide, finds nearer than the positive",
+        "Solatorio 2024, arXiv 2402.16829",
+    ),
+    "decoupled": Row(
+        Plain(contrastive.decoupled, as_contrast),
+        PAIRED,
+        "InfoNCE without the positive in the denominator, for small batches",
+        "Yeh et al. 2021, arXiv 2110.06848",
+    ),
+    "sigmoid": Row(
+        Sigmoid,
+        PAIRED,
+        "for each query and document by itself, whether they belong together",
+        "Zhai et al. 2023, arXiv 2303.15343",
+    ),
+    "hinge": Row(
+        Plain(margins.hinge, as_contrast),
+        PAIRED,
+        "the positive nearer than each other document by a margin",
+        "Karpathy and Fei-Fei 2015, arXiv 1412.2306",
+    ),
+    "bpr": Row(
+        Plain(margins.bpr, as_contrast),
+        PAIRED,
+        "the positive above each other document, pair by pair",
+        "Rendle et al. 2009, arXiv 1205.2618",
+    ),
+    "triplet": Row(
+        Plain(margins.triplet, as_triplets),
+        frozenset({"tuples"}),
+        "the positive nearer than the example's own negatives by a margin",
+        "Schroff et al. 2015, arXiv 1503.03832; Reimers and Gurevych 2019, arXiv 1908.10084",
+    ),
+    "alignment_uniformity": Row(
+        AlignmentUniformity,
+        frozenset({"pairs"}),
+        "pairs near each other, all texts spread evenly",
+        "Wang and Isola 2020, arXiv 2005.10242",
+    ),
+    # texts alone
     "simcse": Row(
         InfoNCE,
-        _kinds("texts"),
+        frozenset({"texts"}),
         "a text against all others, its positive the same text under another dropout",
         "Gao et al. 2021, arXiv 2104.08821",
         views=2,
     ),
-    "cosent": Row(
-        CoSENT,
-        _kinds("scored", "labelled_pairs"),
-        "cosines in the order of the scores",
-        "Su 2022, kexue.fm/archives/8847",
+    # pairs with a score or a label
+    "cosent": Row(CoSENT, ORDERED, "cosines in the order of the scores", "Su 2022, kexue.fm/archives/8847"),
+    "angle": Row(
+        Plain(pairs.cosent, as_angles),
+        ORDERED,
+        "angles of complex numbers in the order of the scores",
+        "Li and Li 2023, arXiv 2309.12871",
+    ),
+    "cosine_mse": Row(
+        Plain(pairs.cosine_mse, as_cosines),
+        ORDERED,
+        "cosines equal to the scores",
+        "Reimers and Gurevych 2019, arXiv 1908.10084",
+    ),
+    "pearson": Row(Plain(pairs.pearson, as_cosines), ORDERED, "cosines on a line with the scores", "Pearson 1895"),
+    "logistic": Row(
+        Plain(pairs.logistic, as_cosines), ORDERED, "the probability that a pair belongs together", "Cox 1958"
+    ),
+    "contrastive": Row(
+        Plain(pairs.contrastive, as_cosines),
+        LABELLED,
+        "pairs labelled 1 together, pairs labelled 0 at least a margin apart",
+        "Hadsell et al. 2006, CVPR",
+    ),
+    "online_contrastive": Row(
+        Plain(pairs.online_contrastive, as_cosines),
+        LABELLED,
+        "the contrastive loss of the batch's hard pairs alone",
+        "sentence-transformers' OnlineContrastiveLoss",
+    ),
+    "softmax": Row(
+        Softmax,
+        LABELLED,
+        "the class of a pair from (u, v, |u - v|), as in inference",
+        "Reimers and Gurevych 2019, arXiv 1908.10084",
+    ),
+    "r_drop": Row(
+        RDrop,
+        LABELLED,
+        "the class of a pair under two dropouts that should agree",
+        "Liang et al. 2021, arXiv 2106.14448",
+        views=2,
+    ),
+    # texts with a class
+    "class_triplet": Row(
+        Plain(classes.batch_triplets, as_classes),
+        CLASSED,
+        "triplets made of the batch: all, the hardest, or semi-hard ones",
+        "Hermans et al. 2017, arXiv 1703.07737; Schroff et al. 2015, arXiv 1503.03832",
+    ),
+    "circle": Row(
+        Plain(classes.circle, as_classes),
+        CLASSED,
+        "each text of a class pulled the harder the farther it is from where it should be",
+        "Sun et al. 2020, arXiv 2002.10857",
+    ),
+    "arcface": Row(
+        ArcFace,
+        CLASSED,
+        "the nearest of learned centres, with an angle added to the right one",
+        "Deng et al. 2019, arXiv 1801.07698; Ha et al. 2020, arXiv 2010.05350",
+    ),
+    # lists of documents with grades, or with a teacher's scores
+    "bce": Row(
+        Listed(lists.binary_cross_entropy),
+        RANKED,
+        "for each document by itself, whether it is good",
+        "Nogueira and Cho 2019, arXiv 1901.04085",
+    ),
+    "list_softmax": Row(
+        Listed(lists.softmax_cross_entropy),
+        RANKED,
+        "the good documents among all of a list",
+        "Bruch et al. 2019, ICTIR",
+    ),
+    "list_net": Row(
+        Listed(lists.list_net), RANKED, "the softmax of scores equal to that of grades", "Cao et al. 2007, ICML"
+    ),
+    "rank_net": Row(
+        Listed(lists.rank_net), RANKED, "each document above those with a lower grade", "Burges et al. 2005, ICML"
+    ),
+    "lambda": Row(
+        Listed(lists.lambda_loss),
+        RANKED,
+        "RankNet, each pair weighted by what it does to nDCG",
+        "Wang et al. 2018, CIKM",
+    ),
+    "margin_mse": Row(
+        Listed(lists.margin_mse),
+        RANKED,
+        "by how much the first document is better, equal to the teacher's",
+        "Hofstätter et al. 2020, arXiv 2010.02666",
+        preset={"scale": 1.0, "similarity": "dot"},
+    ),
+    "kl": Row(
+        Listed(lists.score_divergence),
+        RANKED,
+        "the softmax of scores equal to the teacher's",
+        "Hinton et al. 2015, arXiv 1503.02531; Lin et al. 2020, arXiv 2010.11386",
+    ),
+    # texts with a teacher's vector
+    "taught_vectors": Row(
+        TaughtVectors,
+        frozenset({"taught_vectors"}),
+        "vectors equal to the teacher's",
+        "Reimers and Gurevych 2020, arXiv 2004.09813; Kim et al. 2023, arXiv 2301.12005",
     ),
 }
 
-DEFAULTS: dict[Kind, str] = {"pairs": "infonce", "tuples": "infonce", "scored": "cosent", "texts": "simcse"}
+DEFAULTS: dict[Kind, str] = {
+    "pairs": "infonce",
+    "tuples": "infonce",
+    "scored": "cosent",
+    "labelled_pairs": "online_contrastive",
+    "classes": "class_triplet",
+    "lists": "list_net",
+    "texts": "simcse",
+    "taught_scores": "kl",
+    "taught_vectors": "taught_vectors",
+}
 """The objective that each kind is learnt with where none is named."""
 
 
@@ -162,23 +297,5 @@ def objective(name: str, **options: Any) -> Objective:
     if name not in OBJECTIVES:
         raise InvalidInput(f"objective {name!r} is not known. Known: {', '.join(OBJECTIVES)}.")
     row = OBJECTIVES[name]
-    for option, value in options.items():
-        _check_option(name, row, option, value)
-    missing = [option for option in row.needs if option not in options]
-    if missing:
-        raise InvalidInput(f"objective {name!r} needs {' and '.join(missing)}; pass {', '.join(missing)}=...")
+    row.check(name, options)
     return Objective(row.build(**{**row.defaults, **options}), name=name, kinds=row.kinds, views=row.views)
-
-
-def _check_option(name: str, row: Row, option: str, value: object) -> None:
-    known = (*row.needs, *row.defaults)
-    if option not in known:
-        raise InvalidInput(f"objective {name!r} has no option {option!r}. Its options: {', '.join(known) or 'none'}.")
-    default = row.defaults.get(option)
-    number = (int, float) if isinstance(default, float) else type(default)
-    fits = isinstance(value, number) and isinstance(value, bool) == isinstance(default, bool)
-    if isinstance(default, bool | int | float | str) and not fits:
-        raise InvalidInput(
-            f"option {option!r} of objective {name!r} is {value!r}; "
-            f"it must be of type {type(default).__name__}, such as {default!r}."
-        )

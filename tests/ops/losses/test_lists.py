@@ -10,6 +10,8 @@ from tests.ops.losses.oracle import gradients, list_loss, same, st_loss
 
 from sentvec.errors import InvalidInput
 from sentvec.ops.losses.lists import (
+    RANKINGS,
+    binary_cross_entropy,
     lambda_loss,
     list_net,
     margin_mse,
@@ -147,22 +149,32 @@ def test_score_divergence_equals_a_sum_written_out():
     same(lambda scores: score_divergence(scores, GRADES, OWNERS, temperature=3.0), written_out, torch.randn(8))
 
 
-@pytest.mark.parametrize("loss", [softmax_cross_entropy, list_net, rank_net, lambda_loss, margin_mse, score_divergence])
+def test_binary_cross_entropy_looks_at_each_document_alone():
+    def written_out(scores):
+        likely = [scores[i].sigmoid() if GRADES[i] > 1 else 1 - scores[i].sigmoid() for i in range(8)]
+        return -torch.stack(likely).log().mean()
+
+    same(lambda scores: binary_cross_entropy(scores, GRADES > 1, OWNERS), written_out, torch.randn(8))
+
+
+@pytest.mark.parametrize("loss", RANKINGS.values())
 class TestEvery:
     def test_one_document_teaches_nothing(self, loss):
+        if loss is binary_cross_entropy:
+            return  # it does not compare
         alone = lambda scores: loss(scores, torch.ones(1), torch.zeros(1).long())  # noqa: E731
         assert alone(torch.randn(1)) == 0
         assert gradients(alone, torch.randn(1))[0] == 0
 
     def test_scores_far_apart_stay_finite(self, loss):
         scores = torch.tensor([1e4, -1e4, 0.0, 1.0, 1e4, -1e4, -1e4, 0.0])
-        of = lambda scores: loss(scores, GRADES, OWNERS)  # noqa: E731
+        of = lambda scores: loss(scores, GRADES / 3, OWNERS)  # noqa: E731
         assert of(scores).isfinite()
         assert gradients(of, scores)[0].isfinite().all()
 
     def test_bfloat16_is_computed_in_float32(self, loss):
         scores = torch.randn(8).bfloat16()
-        assert loss(scores, GRADES, OWNERS) == loss(scores.float(), GRADES, OWNERS)
+        assert loss(scores, GRADES / 3, OWNERS) == loss(scores.float(), GRADES / 3, OWNERS)
 
     def test_no_document_or_other_shapes_are_refused(self, loss):
         with pytest.raises(InvalidInput, match="there is no document"):
@@ -178,6 +190,7 @@ class TestEvery:
     [
         (lambda s: lambda_loss(s, GRADES, OWNERS, weighting="ndcg"), "'ndcg' is not known. Known: lambdarank, ndcg2, "),
         (lambda s: lambda_loss(s, GRADES, OWNERS, k=0), "k is 0; it must be above 0"),
+        (lambda s: binary_cross_entropy(s, GRADES, OWNERS), "grades are from 0 to 3; they must be from 0 to 1"),
         (lambda s: rank_net(s, GRADES, OWNERS, sigma=0), "sigma is 0"),
         (lambda s: score_divergence(s, GRADES, OWNERS, temperature=0), "temperature is 0"),
     ],

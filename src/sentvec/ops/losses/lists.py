@@ -9,6 +9,7 @@ The documents of all lists lie in one row:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
@@ -21,7 +22,7 @@ from sentvec.ops.losses.contrastive import mean_where
 
 Weighting = Literal["lambdarank", "ndcg2", "ndcg2++"]
 MU = 10.0
-"""Weight of ndcg2 in ndcg2++, as in the experiments of Wang et al. 2018, section 6."""
+"""Weight of ndcg2 in ndcg2++, as in the experiments of Wang et al. 2018."""
 
 
 def rectangle(values: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,6 +60,30 @@ def _read(scores: Tensor, grades: Tensor, owners: Tensor) -> tuple[Tensor, Tenso
     same_shape(scores, grades)
     rows, real = rectangle(wide(scores), owners)
     return rows, rectangle(grades.to(rows), owners)[0], real
+
+
+def binary_cross_entropy(scores: Tensor, grades: Tensor, owners: Tensor) -> Tensor:
+    """Decide for each document by itself whether it is good: cross entropy of σ(score) (Nogueira and Cho 2019).
+
+    Args:
+        scores: see above.
+        grades: from 0 to 1.
+        owners: see above; who is in which list does not count.
+
+    Returns:
+        () mean over documents.
+
+    Raises:
+        InvalidInput: the shapes differ, there is no document, or a grade is below 0 or above 1.
+
+    >>> round(float(binary_cross_entropy(torch.tensor([1.0]), torch.tensor([1]), torch.tensor([0]))), 4)
+    0.3133
+    """
+    rows, good, real = _read(scores, grades, owners)
+    lowest, highest = float(good.min()), float(good.max())
+    if lowest < 0 or highest > 1:
+        raise InvalidInput(f"grades are from {lowest:g} to {highest:g}; they must be from 0 to 1.")
+    return functional.binary_cross_entropy_with_logits(rows[real], good[real])
 
 
 def softmax_cross_entropy(scores: Tensor, grades: Tensor, owners: Tensor) -> Tensor:
@@ -259,3 +284,15 @@ def score_divergence(scores: Tensor, grades: Tensor, owners: Tensor, *, temperat
         for part in (rows, taught)
     )
     return (torch.where(real, theirs.exp(), 0) * (theirs - ours)).sum(dim=1).mean() * temperature**2
+
+
+RANKINGS: dict[str, Callable[..., Tensor]] = {
+    "bce": binary_cross_entropy,
+    "list_softmax": softmax_cross_entropy,
+    "list_net": list_net,
+    "rank_net": rank_net,
+    "lambda": lambda_loss,
+    "margin_mse": margin_mse,
+    "kl": score_divergence,
+}
+"""Every loss of this file by its name, as a cross-encoder learns from it: (scores, grades, owners, **options) -> ()."""

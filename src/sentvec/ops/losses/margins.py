@@ -28,7 +28,7 @@ def hinge(
     """Want each positive nearer than each negative by a margin: max(0, s(q, n) - s(q, p) + margin).
 
     From Weston and Watkins 1999, "Support vector machines for multi-class pattern recognition"; with in-batch
-    negatives as in Karpathy and Fei-Fei 2015, arXiv 1412.2306, equation 9.
+    negatives as in Karpathy and Fei-Fei 2015, arXiv 1412.2306.
 
     Args:
         queries: (queries, dim)

@@ -1,0 +1,92 @@
+"""One objective's row in the table, and the options given by a user, in; options that fit, or an error, out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from torch import Tensor, nn
+
+from sentvec.errors import InvalidInput
+from sentvec.train.batches import Kind
+
+
+@dataclass(frozen=True)
+class Row:
+    """One objective.
+
+    Attributes:
+        build: keyword options -> the module that computes the loss. Its signature is the list of options.
+        kinds: of batches that it learns from.
+        line: what it does, in one line, for the docs.
+        paper: where it is from.
+        views: how often each column is encoded.
+        preset: options whose default is another than `build`'s own.
+    """
+
+    build: Callable[..., nn.Module]
+    kinds: frozenset[Kind]
+    line: str
+    paper: str
+    views: int = 1
+    preset: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """The options that may be left out, with their values."""
+        given = {name: option.default for name, option in inspect.signature(self.build).parameters.items()}
+        return {name: value for name, value in {**given, **self.preset}.items() if value is not inspect.Parameter.empty}
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The options that have no default, such as `dim` and `classes`."""
+        return tuple(name for name in inspect.signature(self.build).parameters if name not in self.defaults)
+
+    def check(self, name: str, options: Mapping[str, Any]) -> None:
+        """Hold options to what is known of them.
+
+        Raises:
+            InvalidInput: an option is not known, is of another type than it must be, or is needed and left out.
+        """
+        known = (*self.needs, *self.defaults)
+        for option, value in options.items():
+            if option not in known:
+                listed = ", ".join(known) or "none"
+                raise InvalidInput(f"objective {name!r} has no option {option!r}. Its options: {listed}.")
+            hint = _hints(self.build)[option]
+            if not _fits(value, hint):
+                raise InvalidInput(f"option {option!r} of objective {name!r} is {value!r}; it must be {_words(hint)}.")
+        missing = [option for option in self.needs if option not in options]
+        if missing:
+            shown = ", ".join(f"{option}=..." for option in missing)
+            raise InvalidInput(f"objective {name!r} needs {' and '.join(missing)}; pass {shown}.")
+
+
+def _hints(build: Callable[..., nn.Module]) -> dict[str, Any]:
+    """Find the types of options: of a module's constructor, or of the loss that a builder passes them to."""
+    hints = get_type_hints(build.__init__ if isinstance(build, type) else type(build).__call__)
+    loss = getattr(build, "loss", None)
+    return hints if loss is None else {**get_type_hints(loss), **hints}
+
+
+def _fits(value: object, hint: Any) -> bool:
+    if get_origin(hint) in (Union, UnionType):
+        return any(_fits(value, part) for part in get_args(hint) if part is not Tensor)
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if hint in (int, float):  # True is an int to Python
+        return isinstance(value, int | hint) and not isinstance(value, bool)
+    return isinstance(value, hint) if isinstance(hint, type) else True
+
+
+def _words(hint: Any) -> str:
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(_words(part) for part in get_args(hint) if part is not Tensor)
+    if get_origin(hint) is Literal:
+        return " or ".join(map(repr, get_args(hint)))
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "none"}.get(
+        hint, str(hint)
+    )
