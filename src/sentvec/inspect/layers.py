@@ -18,7 +18,8 @@ from sentvec.ops.pooling import POOLINGS, check_pooling
 from sentvec.ops.rank import spearman
 from sentvec.progress import track
 from sentvec.runtime.embedder import Embedder
-from sentvec.runtime.engine import Array, Engine, Job, Rows
+from sentvec.runtime.engine import Array, Engine
+from sentvec.runtime.jobs import text_job
 
 POOLS = ("mean", "first", "max", "weighted_mean", "last")
 """Poolings to compare: those that read one layer, without `mean_sqrt`, whose cosines are those of `mean`."""
@@ -119,12 +120,8 @@ def _all_layers(model: Embedder, texts: list[str], poolings: tuple[str, ...]) ->
         states = [probe.hidden_states[i].float() for i in range(numbers.layers + 1)]
         return torch.cat([POOLINGS[name](layer, batch.offsets) for layer in states for name in poolings], dim=-1)
 
-    def place(out: Array, rows: Rows, batch: PackedBatch, values: Array) -> None:
-        del batch
-        out[rows.places] = values[rows.of]
-
     engine = Engine(model.tokenizer, model.recipe, model.device)
-    return engine.run(texts, Job(forward, lambda n: np.empty((n, width), np.float32), place), progress=False)
+    return engine.run(texts, text_job(forward, width), progress=False)
 
 
 def _check(pairs: Sequence[tuple[str, str]], scores: Sequence[float], poolings: Sequence[str]) -> None:

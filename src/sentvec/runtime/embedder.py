@@ -16,11 +16,10 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from sentvec.checkpoint.load import Checkpoint
-from sentvec.checkpoint.recipe import Recipe
+from sentvec.checkpoint.recipe import Normalize, Recipe
 from sentvec.checkpoint.save import save_checkpoint
 from sentvec.errors import InvalidInput
 from sentvec.models.architecture import Encoder
-from sentvec.models.heads import Projection
 from sentvec.ops.similarity import similarity
 from sentvec.runtime.checks import check, comparable, iterable, numbered, possible_dim
 from sentvec.runtime.device import device_of, precision_of
@@ -29,7 +28,7 @@ from sentvec.runtime.fast import set_up
 from sentvec.runtime.fingerprint import fingerprint
 from sentvec.runtime.fitting import Pair, fit_calibration, fit_postprocessing, probability
 from sentvec.runtime.forward import Finish
-from sentvec.runtime.jobs import rows_of, token_job, vector_job
+from sentvec.runtime.jobs import rows_of, state_job, vector_job
 from sentvec.runtime.origin import find, unrounded
 from sentvec.runtime.precision import faster
 from sentvec.runtime.prompts import DOCUMENT, QUERY, passage_room, prompt_of, with_stored
@@ -75,7 +74,7 @@ class Embedder:
         self.encoder.to(device=self.device, dtype=dtype)
         set_up(self.encoder, self.device, precision)
         for step in checkpoint.recipe.steps:
-            if isinstance(step, Projection):
+            if not isinstance(step, Normalize):
                 step.to(self.device)
         self._checkpoint = checkpoint
         self._engine = Engine(checkpoint.tokenizer, checkpoint.recipe, self.device)
@@ -306,7 +305,7 @@ class Embedder:
         Raises:
             InvalidInput, NonFiniteOutput: as for `encode`.
         """
-        job = token_job(self.encoder, prefix=prompt_of(self.recipe, prompt, prompt_name))
+        job = state_job(self.encoder, prefix=prompt_of(self.recipe, prompt, prompt_name))
         windows = self._engine.run(iterable(texts), job, progress=progress)
         return [states for window in windows for states in window]
 

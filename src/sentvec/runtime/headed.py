@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +20,9 @@ from sentvec.models.task_head import TaskHead
 from sentvec.progress import track
 from sentvec.runtime.checks import check
 from sentvec.runtime.device import device_of, precision_of
-from sentvec.runtime.engine import WINDOW, Array, Engine, Job, Rows, Window
+from sentvec.runtime.engine import WINDOW, Array, Engine, Window
 from sentvec.runtime.fast import set_up
+from sentvec.runtime.jobs import rows_of, text_job, token_job
 from sentvec.runtime.prompts import prompt_of
 from sentvec.runtime.report import Truncation
 from sentvec.text.tokenizer import Pieces, Text
@@ -148,9 +148,8 @@ class HeadedModel:
             return logits if then is None else then(logits)
 
         outputs = head.out_features
-        recipe = self.engine.recipe
-        job = Job(forward, partial(_rows, outputs), _put, prefix=prompt_of(recipe))
-        return np.concatenate([_rows(outputs, 0), *self.engine.run(texts, job, progress=progress)])
+        job = text_job(forward, outputs, prefix=prompt_of(self.engine.recipe))
+        return np.concatenate([rows_of(outputs, 0), *self.engine.run(texts, job, progress=progress)])
 
     def token_values(
         self,
@@ -177,19 +176,13 @@ class HeadedModel:
             NonFiniteOutput: numbers hold NaN or infinity.
         """
 
-        def place(out: list[Array], to: Rows, batch: PackedBatch, values: Array) -> None:
-            counts = np.array(batch.lengths)
-            if chosen is not None:
-                where = (batch.ids == chosen).cpu().numpy()
-                counts = np.array([int(part.sum()) for part in np.split(where, np.cumsum(counts)[:-1])])
-            parts = np.split(values, np.cumsum(counts)[:-1])
-            for at, row in zip(to.places, to.of, strict=True):
-                out[at] = parts[row].copy()  # not a view, which would keep the whole batch alive
+        def counts(batch: PackedBatch) -> Sequence[int]:
+            if chosen is None:
+                return batch.lengths
+            there = (batch.ids == chosen).cpu().numpy()
+            return [int(part.sum()) for part in np.split(there, np.cumsum(batch.lengths)[:-1])]
 
-        def empty(count: int) -> list[Array]:
-            return [_rows(width, 0)] * count
-
-        job: Job[list[Array]] = Job(lambda batch: forward(self.encoder(batch), batch), empty, place)
+        job = token_job(lambda batch: forward(self.encoder(batch), batch), width, counts=counts)
         report = Truncation(self.max_seq_length)
         found: list[Array] = []
         with track("Encoding", len(rows), progress) as advance:
@@ -229,15 +222,6 @@ class HeadedModel:
             again = load_headed(self.folder, self.task)
             headed = replace(again, checkpoint=replace(again.checkpoint, recipe=recipe))
         save_headed(target, headed)
-
-
-def _rows(width: int, count: int) -> Array:
-    return np.empty((count, width), np.float32)
-
-
-def _put(out: Array, rows: Rows, batch: PackedBatch, values: Array) -> None:
-    del batch
-    out[rows.places] = values[rows.of]
 
 
 def read_headed(
