@@ -112,6 +112,8 @@ def test_labels_and_problem_type_are_read_and_written(tmp_path: Path, problem: s
         ("modernbert", "ForSequenceClassification", {"classifier_pooling": "cls"}),
         ("electra", "ForMultipleChoice", {"summary_type": "mean", "summary_activation": "tanh"}),
         ("xlnet", "ForSequenceClassification", {"summary_type": "first", "summary_activation": "relu"}),
+        ("xlnet", "ForSequenceClassification", {"summary_activation": ""}),
+        ("electra", "ForMultipleChoice", {"summary_activation": ""}),
         ("bert", "ForMaskedLM", {"hidden_act": "relu", "layer_norm_eps": 0.1}),
         ("roberta", "ForMaskedLM", {"hidden_act": "relu"}),
         ("distilbert", "ForMaskedLM", {"activation": "relu"}),

@@ -154,6 +154,8 @@ def _configured(part: Part, raw: Mapping[str, Any]) -> tuple[Part, frozenset[str
     changes: dict[str, Any] = {
         name: str(raw[key]) for name, key in part.settings if not name.endswith("_bias") and raw.get(key) is not None
     }
+    if any(name == "act" and key in raw and not raw[key] for name, key in part.settings):
+        changes["act"] = "linear"  # null and "" stand for none, and not for the family's own
     if "readout" in changes:
         asked = changes["readout"]
         changes["readout"] = "first" if asked == "cls" else asked
