@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -76,10 +77,12 @@ class FillMask:
             return torch.cat([scores, ids.to(scores.dtype)], dim=-1)  # float32 holds every id: they end at 2 ** 24
 
         values = self.model.token_values(rows, 2 * count, forward, chosen=self.mask)
-        found = [self._filled(ids, one) for ids, one in zip(rows, values, strict=True)]
+        # the same few tokens fill most places
+        spelled = cache(lambda token: self.model.engine.tokenizer.decode([token], skip_special_tokens=False))
+        found = [self._filled(ids, one, spelled) for ids, one in zip(rows, values, strict=True)]
         return found[0] if alone else found
 
-    def _filled(self, row: TokenIds, values: Array) -> list[Any]:
+    def _filled(self, row: TokenIds, values: Array, spelled: Callable[[int], str]) -> list[Any]:
         tokenizer = self.model.engine.tokenizer
         places = [place for place, i in enumerate(row.ids) if i == self.mask]
         count = values.shape[1] // 2
@@ -92,7 +95,7 @@ class FillMask:
                     {
                         "score": score,
                         "token": token,
-                        "token_str": tokenizer.decode([token], skip_special_tokens=False),
+                        "token_str": spelled(token),
                         # of several masked places, the others are to be seen
                         "sequence": tokenizer.decode(ids, skip_special_tokens=len(places) == 1),
                     }
