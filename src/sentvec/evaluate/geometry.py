@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sentvec.errors import InvalidInput
+from sentvec.ops.losses import unsupervised as ops
 
 Array = NDArray[np.float32]
 MOST = 5000
@@ -39,7 +41,7 @@ def alignment(left: Array, right: Array) -> float:
     >>> alignment(np.array([[1.0, 0.0]], np.float32), np.array([[0.0, 3.0]], np.float32))
     2.0
     """
-    return float(((_unit(left) - _unit(right)) ** 2).sum(axis=1).mean())
+    return float(ops.alignment(*(torch.from_numpy(part.astype(np.float64)) for part in (left, right))))
 
 
 def geometry(vectors: Array, seed: int = 0) -> Geometry:
@@ -61,14 +63,7 @@ def geometry(vectors: Array, seed: int = 0) -> Geometry:
     anisotropy = (float((unit.sum(axis=0) ** 2).sum()) - own) / (count * (count - 1))
     if count > MOST:
         unit = unit[np.random.default_rng(seed).choice(count, MOST, replace=False)]
-        count = MOST
-    total = 0.0
-    for start in range(0, count, 1024):
-        rows = unit[start : start + 1024]
-        cosines = rows @ unit.T
-        nearer = np.exp(4 * (cosines - 1))  # d² = 2 - 2 cos
-        total += float(nearer.sum()) - float(np.trace(nearer[:, start : start + len(rows)]))
-    return Geometry(float(np.log(total / (count * (count - 1)))), anisotropy)
+    return Geometry(float(ops.uniformity(torch.from_numpy(unit))), anisotropy)
 
 
 def _unit(vectors: Array) -> NDArray[np.float64]:

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from tests.ops.losses.oracle import same
+from tests.ops.losses.oracle import gradients, same
 from torch.nn import functional
 
 from sentvec.errors import InvalidInput
-from sentvec.ops.losses.unsupervised import alignment, contrastive_tension, uniformity
+from sentvec.ops.losses.unsupervised import BLOCK, alignment, contrastive_tension, uniformity
 
 
 def test_contrastive_tension_equals_a_sum_written_out():
@@ -39,6 +39,9 @@ def test_uniformity_equals_the_paper():
         return torch.pdist(functional.normalize(x)).pow(2).mul(-2).exp().mean().log()
 
     same(uniformity, written_out, torch.randn(5, 6))
+    many = torch.randn(BLOCK + 3, 6)  # more than one block
+    torch.testing.assert_close(uniformity(many), written_out(many))
+    torch.testing.assert_close(gradients(uniformity, many), gradients(written_out, many))
 
 
 def test_equal_vectors_are_the_least_uniform():

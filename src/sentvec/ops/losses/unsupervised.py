@@ -11,6 +11,9 @@ from torch.nn import functional
 from sentvec.errors import InvalidInput
 from sentvec.ops.losses.common import same_shape, unit, wide
 
+BLOCK = 1024
+"""Rows of all pairs that are in memory at once where no gradient is taken."""
+
 
 def contrastive_tension(first: Tensor, second: Tensor, same: Tensor) -> Tensor:
     """Let two models agree on equal texts and disagree on others (Carlsson et al. 2021, ICLR, contrastive tension).
@@ -74,7 +77,9 @@ def uniformity(vectors: Tensor) -> Tensor:
     count = len(vectors)
     if count < 2:
         raise InvalidInput(f"{count} vectors have no distances; give two or more.")
-    scaled = unit(vectors)
-    nearness = 4 * (scaled @ scaled.T - 1)  # d² = 2 - 2 cos
-    own = torch.eye(count, dtype=torch.bool, device=vectors.device)
-    return nearness.masked_fill(own, -torch.inf).flatten().logsumexp(dim=0) - math.log(count * (count - 1))
+    scaled, sums = unit(vectors), []
+    for start in range(0, count, BLOCK):
+        nearness = 4 * (scaled[start : start + BLOCK] @ scaled.T - 1)  # d² = 2 - 2 cos
+        nearness.diagonal(start).fill_(-torch.inf)  # a vector is no pair with itself
+        sums.append(nearness.flatten().logsumexp(dim=0))
+    return torch.stack(sums).logsumexp(dim=0) - math.log(count * (count - 1))
