@@ -32,7 +32,7 @@ def test_a_row_for_each_set_and_for_the_mean_of_each_kind_with_several():
         ("other", "sts", "spearman (all)", "50.00", "40.00 to 60.00", "500 pairs"),
         ("topics", "clustering", "v-measure", "50.00", "", "90 texts, 3 classes"),
         ("wide", "classification", "accuracy", "none", "", "10 train, 100 test"),
-        ("mean", "sts", "", "66.02", "", "2 sets"),
+        ("mean of sts", "sts", "", "66.02", "", "2 sets"),
     ]
     assert models(FIRST) == ["a/model (float32)"]
     assert how(FIRST) == ["Intervals are 95 % percentile bootstraps of 1000 draws."]
@@ -40,10 +40,10 @@ def test_a_row_for_each_set_and_for_the_mean_of_each_kind_with_several():
 
 def test_two_models_stand_beside_each_other_with_a_test():
     side = beside(ONE, OTHER)
-    (row, topics) = table(side, "set", "first", "second", "difference", "p", "items")
-    assert row[:3] == ("x", "50.00", "100.00") and row[4:] == ("< 0.001", "500 pairs")
-    assert row[3].startswith("-50.00 (-6") and row[3].endswith(")")
-    assert topics == ("topics", "50.00", "25.00", "25.00", "not tested", "500 pairs")
+    row, topics = table(side, "set", "first", "second", "diff.", "95 % interval", "p", "items")
+    assert row[:4] == ("x", "50.00", "100.00", "-50.00") and row[5:] == ("< 0.001", "500 pairs")
+    assert row[4].startswith("-6") and " to -4" in row[4]
+    assert topics == ("topics", "50.00", "25.00", "25.00", "", "", "500 pairs")
     assert models(side) == ["first: m/one (float32)", "second: m/two (float32)"]
     assert "the first model less the second" in how(side)[0] and "paired permutation test" in how(side)[0]
 

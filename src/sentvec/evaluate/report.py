@@ -57,26 +57,27 @@ def columns(shown: Shown) -> tuple[Column, ...]:
     report = shown.first if isinstance(shown, Side) else shown
     results, means = report.results, report.means()
     start = (
-        Column("set", (*(one.name for one in results), *("mean" for _ in means))),
+        Column("set", (*(one.name for one in results), *(f"mean of {kind}" for kind in means))),
         Column("kind", (*(one.kind for one in results), *means), needed=not isinstance(shown, Side)),
         Column("score", (*(one.main for one in results), *("" for _ in means))),
     )
     counted = [sum(one.kind == kind for one in results) for kind in means]
     items = Column("items", (*(_items(one) for one in results), *(f"{count} sets" for count in counted)), needed=False)
+    none = tuple("" for _ in means)
     if not isinstance(shown, Side):
-        ends = (*(_ends(one.interval) if one.interval else "" for one in results), *("" for _ in means))
-        return (*start, _scores("× 100", report), Column("95 % interval", ends, number=True), items)
+        ends = tuple(_ends(one.interval) if one.interval else "" for one in results)
+        return (*start, _scores("× 100", report), Column("95 % interval", ends + none, number=True), items)
     others = shown.second.means()
-    differences = [
-        f"{_hundred(one.value - other.value)}{f' ({_ends(test.interval)})' if test else ''}"
-        for one, other, test in zip(results, shown.second.results, shown.tests, strict=True)
-    ]
+    differences = [one.value - other.value for one, other in zip(results, shown.second.results, strict=True)]
+    differences += [value - others[kind] for kind, value in means.items()]
+    ends = tuple(_ends(test.interval) if test else "" for test in shown.tests)
     return (
         *start,
         _scores("first", report),
         _scores("second", shown.second),
-        Column("difference", (*differences, *(_hundred(value - others[kind]) for kind, value in means.items()))),
-        Column("p", (*map(_p, shown.tests), *("" for _ in means)), number=True),
+        Column("diff.", tuple(map(_hundred, differences)), number=True),
+        Column("95 % interval", ends + none, number=True),
+        Column("p", tuple(map(_p, shown.tests)) + none, number=True),
         items,
     )
 
@@ -208,5 +209,5 @@ def _ends(interval: Interval) -> str:
 
 def _p(test: Comparison | None) -> str:
     if test is None:
-        return "not tested"
+        return ""
     return "< 0.001" if test.p < 0.001 else f"{test.p:.3f}"
