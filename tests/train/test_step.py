@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from tests.builders import tiny_bert
 from tests.train.runs import learner, pairs, sentences
 
 from sentvec.batch import pack
+from sentvec.checkpoint.load import load
 from sentvec.runtime.embedder import Embedder
 from sentvec.runtime.forward import Finish, vectors
 from sentvec.train.batches import Batch
 from sentvec.train.config import TrainConfig
+from sentvec.train.step import EmbedderLearner
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +127,17 @@ def test_a_copy_stays_as_it_was(model):
             parameter.add_(1.0)
     first = Embedder(before, name="x", device="cpu").encode(["a cat"])
     assert abs(first - Embedder.from_pretrained(model).encode(["a cat"])).max() < 1e-6
+
+
+def test_inner_layers_and_widths_are_learnt_too(model):
+    from sentvec.train.objectives import objective
+    from sentvec.train.wrappers import adaptive_layers, matryoshka
+
+    config = TrainConfig()
+    batch = pairs(6)
+    for micro in (16_384, 40):
+        made = adaptive_layers(matryoshka(objective("infonce"), (32, 8)), (1,), per_step=None)
+        taught = EmbedderLearner(load(model), [made], replace(config, micro_tokens=micro), device="cpu")
+        assert taught.run(0, batch, 1.0, 3) > learner(model, config).run(0, batch, 1.0, 3)
+        grads = {name: p.grad for name, p in taught.encoder.named_parameters()}
+        assert all(grads[name].norm() > 0 for name in grads if name.startswith("layers.") and "bias" not in name)

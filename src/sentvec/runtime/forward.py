@@ -10,7 +10,6 @@ from torch import Tensor
 from sentvec.batch import PackedBatch
 from sentvec.checkpoint.recipe import Normalize, Recipe
 from sentvec.models.architecture import Encoder
-from sentvec.models.heads import Projection
 from sentvec.nn.probe import Probe
 from sentvec.ops.pooling import POOLINGS, drop_prefix
 from sentvec.ops.postprocess import normalize, truncate
@@ -42,12 +41,37 @@ def vectors(encoder: Encoder, recipe: Recipe, batch: PackedBatch, finish: Finish
     Returns:
         (seqs, dim), float32.
     """
-    pooled = _pool(encoder, recipe.pooling, batch, finish.prompt_tokens)
+    return layer_vectors(encoder, recipe, batch, finish, ())[0]
+
+
+def layer_vectors(
+    encoder: Encoder, recipe: Recipe, batch: PackedBatch, finish: Finish, layers: tuple[int, ...]
+) -> list[Tensor]:
+    """Do the same with the states of inner layers.
+
+    Args:
+        encoder, recipe, batch, finish: as for `vectors`.
+        layers: numbers of layers, from 1.
+
+    Returns:
+        The vectors of the last layer, then those of each of these; (seqs, dim) each, float32.
+    """
+    both_ends = "first_last_mean" in recipe.pooling
+    probe = Probe(layers=(1, *layers)) if both_ends or layers else None
+    last = encoder(batch, probe=probe)
+    seen = {} if probe is None else probe.hidden_states
+    return [
+        _finished(recipe, _pool(encoder, recipe.pooling, batch, states, seen.get(1), finish.prompt_tokens), finish)
+        for states in (last, *(seen[layer] for layer in layers))
+    ]
+
+
+def _finished(recipe: Recipe, pooled: Tensor, finish: Finish) -> Tensor:
     steps = recipe.steps
     if finish.unit is False and recipe.normalizes:
         steps = steps[:-1]
     for step in steps:
-        pooled = step(pooled) if isinstance(step, Projection) else normalize(pooled)
+        pooled = normalize(pooled) if isinstance(step, Normalize) else step(pooled)
     cut = finish.dim is not None and finish.dim < pooled.shape[-1]
     if cut:
         pooled = truncate(pooled, finish.dim or 0)
@@ -57,14 +81,18 @@ def vectors(encoder: Encoder, recipe: Recipe, batch: PackedBatch, finish: Finish
     return pooled
 
 
-def _pool(encoder: Encoder, names: tuple[str, ...], batch: PackedBatch, prompt_tokens: int) -> Tensor:
-    both_ends = "first_last_mean" in names
-    probe = Probe(layers=(1,)) if both_ends else None
-    last = encoder(batch, probe=probe)
+def _pool(
+    encoder: Encoder,
+    names: tuple[str, ...],
+    batch: PackedBatch,
+    last: Tensor,
+    first: Tensor | None,
+    prompt_tokens: int,
+) -> Tensor:
     offsets = batch.offsets
     # averages of many numbers in half precision lose too much
     states = last.float()
-    ends = torch.stack([probe.hidden_states[1].float(), states]) if probe is not None else states
+    ends = states if first is None else torch.stack([first.float(), states])
     if prompt_tokens:
         ends, _ = drop_prefix(ends, batch.offsets, prompt_tokens)
         states, offsets = drop_prefix(states, batch.offsets, prompt_tokens)

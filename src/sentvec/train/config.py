@@ -25,6 +25,9 @@ class TrainConfig:
     Attributes:
         loss: name of an objective; None takes the one for the kind of data.
         loss_options: its options.
+        matryoshka: widths at which vectors are learnt besides the full one, such as (256, 128, 64); see
+            `sentvec.train.wrappers.matryoshka`.
+        inner_layers: layers, counted from 1, that are to give good vectors too; see `adaptive_layers` there.
         epochs: how often all examples are seen.
         max_steps: most optimiser steps; None for as many as the epochs have.
         batch_size: examples of a batch: those that are each other's negatives.
@@ -55,6 +58,8 @@ class TrainConfig:
 
     loss: str | None = None
     loss_options: Mapping[str, Any] = field(default_factory=dict)
+    matryoshka: tuple[int, ...] = ()
+    inner_layers: tuple[int, ...] = ()
     epochs: int = 1
     max_steps: int | None = None
     batch_size: int = 32
@@ -85,6 +90,8 @@ class TrainConfig:
         Raises:
             InvalidInput: a value is not possible; the message names it.
         """
+        for name in ("matryoshka", "inner_layers"):  # lists, when they come from a file
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("epochs", "batch_size", "micro_tokens", "accumulate"):
             _least(name, getattr(self, name), 1)
         for name in ("max_steps", "unfreeze_every", "evaluate_every", "patience", "save_every"):

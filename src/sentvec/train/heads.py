@@ -74,7 +74,7 @@ class HeadLearner:
         self.device = device_of(device)
         for module in (self.encoder, *self.extra.values()):
             module.to(self.device).train()
-        set_up_training(self.encoder, self.device)
+        set_up_training(self.encoder)
         self._headed = headed
         self.team = team(self.device)
         self._tokens = config.micro_tokens

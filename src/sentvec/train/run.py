@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from sentvec.checkpoint.files import write_bytes
 from sentvec.checkpoint.load import Checkpoint
@@ -19,10 +18,11 @@ from sentvec.train.batches import Dataset
 from sentvec.train.card import Story, card
 from sentvec.train.config import TrainConfig
 from sentvec.train.loop import METRICS, RUN, Judge, Trained, train
-from sentvec.train.objectives import DEFAULTS, Objective, objective
+from sentvec.train.objectives import DEFAULTS, OBJECTIVES, Objective, names_for, objective
 from sentvec.train.plot import picture, read_metrics
 from sentvec.train.sampling import Sampler
 from sentvec.train.step import EmbedderLearner
+from sentvec.train.wrappers import adaptive_layers, matryoshka
 
 _log = logging.getLogger("sentvec")
 
@@ -60,12 +60,14 @@ def train_embedder(
     if not datasets:
         raise InvalidInput("there is no data to train on; give one data set or more.")
     names = [config.loss or _default(one) for one in datasets]
-    objectives = [objective_for(name, one, config.loss_options) for name, one in zip(names, datasets, strict=True)]
+    base = origin.load()
+    width = base.recipe.width(base.encoder.config.hidden)
+    objectives = [objective_for(name, one, config, width) for name, one in zip(names, datasets, strict=True)]
     judge = None if evaluate_on is None else _judge(find_sets(evaluate_on).sets)
     before = {} if judge is None or resume else judge(origin.load())
     if before:
         _log.info("before training: %s", ", ".join(f"{name} {value:.4f}" for name, value in before.items()))
-    learner = EmbedderLearner(origin.load(), objectives, config, device=device)
+    learner = EmbedderLearner(base, objectives, config, device=device)
     source = Sampler(
         datasets,
         batch_size=config.batch_size,
@@ -95,26 +97,37 @@ def train_embedder(
         before=before,
         after=trained.scores,
         recipe=recipe,
-        dim=recipe.width(learner.checkpoint.encoder.config.hidden),
+        dim=width,
         picture=PICTURE if shown else None,
     )
     write_bytes(folder / "README.md", card(story).encode())
     return trained
 
 
-def objective_for(name: str, dataset: Dataset, options: Mapping[str, Any]) -> Objective:
+def objective_for(name: str, dataset: Dataset, config: TrainConfig, width: int) -> Objective:
     """Build an objective for a data set.
+
+    Args:
+        name: as in `sentvec.train.objectives.OBJECTIVES`.
+        dataset: what is learnt from; it tells the number of classes, where an objective asks for that.
+        config: its options, and what it is wrapped in.
+        width: features of a vector.
 
     Raises:
         InvalidInput: it does not learn from examples of this kind, or an option is not possible.
     """
-    made = objective(name, **options)
+    row = OBJECTIVES.get(name)
+    known = {"dim": width, "classes": max(len(dataset.labels), 2)}
+    needed = {} if row is None else {option: known[option] for option in row.needs if option in known}
+    made = objective(name, **(needed | dict(config.loss_options)))
     if dataset.kind not in made.kinds:
         raise InvalidInput(
             f"loss {name!r} learns from {' or '.join(sorted(made.kinds))}, and {dataset.name} holds {dataset.kind}. "
-            "Take another loss, or say what the columns are."
+            f"Losses for {dataset.kind}: {', '.join(names_for(dataset.kind))}. Or say what the columns are."
         )
-    return made
+    if config.matryoshka:
+        made = matryoshka(made, (width, *config.matryoshka))
+    return adaptive_layers(made, config.inner_layers) if config.inner_layers else made
 
 
 def digest(datasets: Sequence[Dataset]) -> str:

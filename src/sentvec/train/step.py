@@ -25,7 +25,7 @@ from sentvec.models.heads import Projection
 from sentvec.runtime.device import device_of, precision_of
 from sentvec.runtime.engine import Engine
 from sentvec.runtime.fast import set_up_training
-from sentvec.runtime.forward import Finish, vectors
+from sentvec.runtime.forward import Finish, layer_vectors
 from sentvec.runtime.plan import plan
 from sentvec.train.batches import Batch
 from sentvec.train.config import TrainConfig
@@ -94,7 +94,7 @@ class EmbedderLearner:
         self.device = device_of(device)
         for module in (self.encoder, *self.extra.values()):
             module.to(self.device).train()
-        set_up_training(self.encoder, self.device)
+        set_up_training(self.encoder)
         self._objectives = objectives
         self._tokens = config.micro_tokens
         self._autocast = precision_of(config.precision)
@@ -109,35 +109,37 @@ class EmbedderLearner:
         parts = plan([len(row) for row in rows], self._tokens)
         torch.manual_seed(drawn_from(seed, self.team.rank + 1))  # dropout differs between processes
         if len(parts) == 1:
-            found = _in_order(self._encode(rows, parts[0]), parts)
+            found = _in_order(self._encode(rows, parts[0], objective.layers), parts)
             return self._learn(objective, found, sizes, batch, scale, seed)
         before, some = [], []
         with torch.no_grad():
             for part in parts:
                 before.append(_random_state(self.device))
-                some.append(self._encode(rows, part))
-        known = _in_order(torch.cat(some), parts) if some else self._nothing()
+                some.append(self._encode(rows, part, objective.layers))
+        known = _in_order(torch.cat(some), parts) if some else self._nothing(1 + len(objective.layers))
         known.requires_grad_()
         loss = self._learn(objective, known, sizes, batch, scale, seed)
         for part, state in zip(parts, before, strict=True):
             _set_random_state(self.device, state)  # dropout must be what it was
             assert known.grad is not None, "an objective that does not depend on vectors"
-            torch.autograd.backward(self._encode(rows, part), known.grad[torch.tensor(part)])
+            torch.autograd.backward(self._encode(rows, part, objective.layers), known.grad[torch.tensor(part)])
         return loss
 
     def _learn(
         self, objective: Objective, found: Tensor, sizes: list[int], batch: Batch, scale: float, seed: int
     ) -> float:
         """Send the gradient of the loss of all processes' vectors back into this one's."""
-        columns, whole = self.team.gather(torch.split(found, sizes), batch)
+        by_layer = [part for layer in found.unbind(1) for part in torch.split(layer, sizes)]
+        columns, whole = self.team.gather(by_layer, batch)
         torch.manual_seed(seed)  # what objectives draw is the same in all processes
         loss = objective(columns, whole)
         torch.autograd.backward(loss * scale)
         return float(loss.detach())
 
-    def _nothing(self) -> Tensor:
+    def _nothing(self, layers: int) -> Tensor:
         """Return the vectors of no texts, which a share may have."""
-        return torch.zeros(0, self.checkpoint.recipe.width(self.checkpoint.encoder.config.hidden), device=self.device)
+        width = self.checkpoint.recipe.width(self.checkpoint.encoder.config.hidden)
+        return torch.zeros(0, layers, width, device=self.device)
 
     def count(self, batch: Batch) -> int:
         """Return how many texts a batch has."""
@@ -167,10 +169,12 @@ class EmbedderLearner:
             sizes.append(len(texts))
         return rows * views, sizes * views
 
-    def _encode(self, rows: Sequence[TokenIds], chosen: list[int]) -> Tensor:
+    def _encode(self, rows: Sequence[TokenIds], chosen: list[int], layers: tuple[int, ...]) -> Tensor:
+        """Return the vectors of the last layer and of inner ones, (texts, 1 + layers, dim)."""
         packed = pack([rows[i] for i in chosen], self.device)
         with torch.autocast(self.device.type, self._autocast, enabled=self._autocast != torch.float32):
-            return vectors(self.checkpoint.encoder, self.checkpoint.recipe, packed, Finish()).float()
+            found = layer_vectors(self.checkpoint.encoder, self.checkpoint.recipe, packed, Finish(), layers)
+        return torch.stack(found, dim=1).float()
 
 
 T = TypeVar("T", bound=nn.Module)
