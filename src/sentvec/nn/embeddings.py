@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from sentvec.batch import PackedBatch
+from sentvec.nn.gradients import listened
+from sentvec.nn.passes import Passes
+from sentvec.nn.trained_embeddings import Lookup, embedded, embeds
 
 
 class TokenEmbeddings(nn.Module):
@@ -47,9 +52,23 @@ class TokenEmbeddings(nn.Module):
         self.task_table = nn.Embedding(tasks, hidden) if tasks else None
         self.norm = nn.Identity() if norm_eps is None else nn.LayerNorm(hidden, eps=norm_eps, bias=norm_bias)
         self.dropout = nn.Dropout(dropout)
+        self._passes: Passes | None = None
+
+    def fuse_training(self, passes: Passes | None) -> None:
+        """Run as one pass from now on, wherever there may be gradients or dropout. None ends it."""
+        self._passes = passes
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and other processes compile for themselves."""
+        return self.__dict__ | {"_passes": None}
 
     def forward(self, batch: PackedBatch) -> Tensor:
         """Return (tokens, hidden)."""
+        if self._passes is not None and self._learns():
+            lookups = self._lookups(batch)
+            if embeds(lookups, self.norm):
+                assert isinstance(self.norm, nn.LayerNorm), "see embeds"
+                return embedded(lookups, self.norm, self.dropout.p if self.dropout.training else 0.0, self._passes)
         states = self.token_table(batch.ids)
         if self.type_table is not None:
             # with one type only, as in RoBERTa, every token has it, whatever the tokeniser says
@@ -61,6 +80,21 @@ class TokenEmbeddings(nn.Module):
             states = states + self.task_table.weight[0]
         out: Tensor = self.dropout(self.norm(states))
         return out
+
+    def _learns(self) -> bool:
+        may = (self.training or torch.is_grad_enabled()) and not torch.is_inference_mode_enabled()
+        return may and not any(listened(module) for module in self.children())
+
+    def _lookups(self, batch: PackedBatch) -> list[Lookup]:
+        """Return tables and their rows for every token, in the order in which they are added."""
+        found: list[Lookup] = [(self.token_table.weight, batch.ids)]
+        if self.type_table is not None:
+            found.append((self.type_table.weight, None if self.type_table.num_embeddings == 1 else batch.types))
+        if self.position_table is not None:
+            found.append((self.position_table.weight, self._rows(batch)))
+        if self.task_table is not None:
+            found.append((self.task_table.weight, None))
+        return found
 
     def _rows(self, batch: PackedBatch) -> Tensor:
         """Return the row of the position table for every token, (tokens,)."""

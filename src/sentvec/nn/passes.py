@@ -7,6 +7,7 @@ that needs it draws it again.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -31,12 +32,15 @@ _FUNCTIONS: dict[str, list[Any]] = {
         INT, POINTER, POINTER, COUNT, COUNT, FLOAT, POINTER, COUNT, *_DROPOUT, POINTER,
     ],
     "sentvec_drop": [POINTER, *_DROPOUT, COUNT, COUNT, POINTER],
+    "sentvec_embed": [
+        POINTER, POINTER, COUNT, *_DROPOUT, POINTER, POINTER, FLOAT, COUNT, COUNT, POINTER, POINTER, POINTER,
+    ],
+    "sentvec_scatter": [POINTER, POINTER, COUNT, COUNT, POINTER],
     "sentvec_fast": [INT],
-    "sentvec_pack": [INT, POINTER, COUNT, COUNT, POINTER, POINTER],
-    "sentvec_linear": [INT, POINTER, COUNT, COUNT, POINTER, COUNT, POINTER, INT, POINTER, POINTER],
-    "sentvec_back": [INT, POINTER, COUNT, COUNT, POINTER, COUNT, POINTER, INT],
-    "sentvec_back_act": [INT, POINTER, COUNT, COUNT, POINTER, COUNT, INT, POINTER, POINTER, POINTER],
-    "sentvec_outer": [INT, POINTER, POINTER, COUNT, COUNT, COUNT, POINTER, POINTER, INT],
+    "sentvec_linear": [INT, POINTER, COUNT, POINTER, COUNT, COUNT, POINTER, INT, POINTER, POINTER],
+    "sentvec_back": [INT, POINTER, COUNT, POINTER, COUNT, COUNT, POINTER, INT],
+    "sentvec_back_act": [INT, POINTER, COUNT, POINTER, COUNT, COUNT, INT, POINTER, POINTER, POINTER],
+    "sentvec_outer": [INT, POINTER, POINTER, COUNT, COUNT, COUNT, POINTER, POINTER, INT, INT],
 }  # fmt: skip
 
 
@@ -120,6 +124,31 @@ class Passes:
         )  # fmt: skip
         return out, dropped, sums[0], sums[1]
 
+    def embed(
+        self, lookups: Sequence[tuple[Tensor, Tensor | None]], norm: nn.LayerNorm, dropout: Dropout
+    ) -> tuple[Tensor, Normed]:
+        """Add up rows of tables, normalise, drop: states (tokens, hidden) float32, and what is kept.
+
+        Args:
+            lookups: tables (rows, hidden) float32, and the row for every token, (tokens,) int64, or None: the first.
+            norm: the normalisation.
+            dropout: what is dropped.
+        """
+        tokens = next(len(rows) for _, rows in lookups if rows is not None)
+        out = torch.empty(tokens, lookups[0][0].shape[1])
+        kept = Normed(torch.empty_like(out), out.new_empty(tokens))
+        tables = (POINTER * len(lookups))(*(at(table) for table, _ in lookups))
+        indices = (POINTER * len(lookups))(*(at(rows) for _, rows in lookups))
+        self._library.sentvec_embed(
+            tables, indices, len(lookups), *_of(dropout), at(norm.weight), at(norm.bias), norm.eps, *out.shape,
+            at(out), at(kept.numbers), at(kept.scales),
+        )  # fmt: skip
+        return out, kept
+
+    def scatter(self, x: Tensor, rows: Tensor | None, table: Tensor) -> None:
+        """Add (tokens, hidden) to rows of a table, float32; None adds all to the first."""
+        self._library.sentvec_scatter(at(x), at(rows), *x.shape, at(table))
+
     def drop(self, x: Tensor, dropout: Dropout) -> Tensor:
         """Drop numbers of (tokens, hidden) float32, or of its gradient."""
         out = torch.empty_like(x)
@@ -159,10 +188,7 @@ def _right(made: ctypes.CDLL) -> bool:
         linear = nn.Linear(32, 48, device="meta").to_empty(device="cpu")  # the caller's random numbers stay as they are
         for parameter in linear.parameters():
             parameter.normal_(generator=generator)
-        found, expected = (
-            products.activated(d, products.weights(linear, False, None), "gelu")[1]
-            for products in (CompiledProducts(made), TorchProducts())
-        )
+        found, expected = (x.activated(d, linear, "gelu")[1] for x in (CompiledProducts(made), TorchProducts()))
         pairs = [
             (one.attend(qkv.detach(), batch, 2, none), mixed.detach()),
             (one.attend_back(qkv.detach(), d, batch, 2, none), slope),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -27,83 +26,60 @@ SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 """For each activation: gradient of what came out and what went in -> gradient of what went in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """A linear map as products take it.
+class Products(Protocol):
+    """Products of activations of one kind, float32 or bfloat16, with linear maps in float32 that have biases.
 
-    Attributes:
-        forward: its matrix for activations.
-        back: its matrix for gradients.
-        bias: (outputs,).
-        shape: outputs and inputs.
+    Gradients of parameters are always float32.
     """
 
-    forward: Tensor
-    back: Tensor
-    bias: Tensor
-    shape: tuple[int, int]
-
-
-class Products(Protocol):
-    """Products of activations of one kind, float32 or bfloat16. Gradients of parameters are always float32."""
-
-    def weights(self, linear: nn.Linear, half: bool, before: Weights | None) -> Weights:
-        """Make a linear map ready for bfloat16 (`half`) or float32, in the memory of `before`, which is of its kind."""
-
-    def linear(self, x: Tensor, weights: Weights) -> Tensor:
+    def linear(self, x: Tensor, map_: nn.Linear) -> Tensor:
         """(tokens, inputs) -> (tokens, outputs)."""
 
-    def activated(self, x: Tensor, weights: Weights, act: str) -> tuple[Tensor, Tensor]:
+    def activated(self, x: Tensor, map_: nn.Linear, act: str) -> tuple[Tensor, Tensor]:
         """Return (tokens, outputs), and the same through an activation."""
 
-    def back(self, d: Tensor, weights: Weights) -> Tensor:
+    def back(self, d: Tensor, map_: nn.Linear) -> Tensor:
         """Gradient of outputs (tokens, outputs) -> gradient of inputs (tokens, inputs)."""
 
-    def back_into(self, d: Tensor, weights: Weights, total: Tensor) -> None:
+    def back_into(self, d: Tensor, map_: nn.Linear, total: Tensor) -> None:
         """Add the gradient of inputs to `total`, (tokens, inputs) float32."""
 
-    def back_activated(self, d: Tensor, weights: Weights, inner: Tensor, act: str) -> tuple[Tensor, Tensor]:
+    def back_activated(self, d: Tensor, map_: nn.Linear, inner: Tensor, act: str) -> tuple[Tensor, Tensor]:
         """Return the gradient of `inner`, whose activation was the input; and that input again."""
 
-    def outer(self, d: Tensor, x: Tensor, matrix: Tensor, bias: Tensor, add: bool) -> None:
+    def outer(self, d: Tensor, x: Tensor, matrix: Tensor, bias: Tensor, add: bool, add_bias: bool) -> None:
         """Write, or add, gradients of a map's matrix (outputs, inputs) and bias (outputs,), float32."""
 
 
 class TorchProducts:
     """Every product by torch."""
 
-    def weights(self, linear: nn.Linear, half: bool, before: Weights | None) -> Weights:
+    def linear(self, x: Tensor, map_: nn.Linear) -> Tensor:
         """See `Products`."""
-        matrix, bias = linear.weight.detach(), linear.bias.detach()
-        if half:
-            matrix, bias = matrix.bfloat16(), bias.bfloat16()
-        return Weights(matrix, matrix, bias, (linear.out_features, linear.in_features))
+        return torch.addmm(map_.bias.to(x.dtype), x, map_.weight.to(x.dtype).t())
 
-    def linear(self, x: Tensor, weights: Weights) -> Tensor:
+    def activated(self, x: Tensor, map_: nn.Linear, act: str) -> tuple[Tensor, Tensor]:
         """See `Products`."""
-        return torch.addmm(weights.bias, x, weights.forward.t())
-
-    def activated(self, x: Tensor, weights: Weights, act: str) -> tuple[Tensor, Tensor]:
-        """See `Products`."""
-        inner = self.linear(x, weights)
+        inner = self.linear(x, map_)
         return inner, FORWARD[act](inner)
 
-    def back(self, d: Tensor, weights: Weights) -> Tensor:
+    def back(self, d: Tensor, map_: nn.Linear) -> Tensor:
         """See `Products`."""
-        return d @ weights.back
+        return d @ map_.weight.to(d.dtype)
 
-    def back_into(self, d: Tensor, weights: Weights, total: Tensor) -> None:
+    def back_into(self, d: Tensor, map_: nn.Linear, total: Tensor) -> None:
         """See `Products`."""
-        total += d @ weights.back
+        total += self.back(d, map_)
 
-    def back_activated(self, d: Tensor, weights: Weights, inner: Tensor, act: str) -> tuple[Tensor, Tensor]:
+    def back_activated(self, d: Tensor, map_: nn.Linear, inner: Tensor, act: str) -> tuple[Tensor, Tensor]:
         """See `Products`."""
-        return SLOPES[act](d @ weights.back, inner), FORWARD[act](inner)
+        return SLOPES[act](self.back(d, map_), inner), FORWARD[act](inner)
 
-    def outer(self, d: Tensor, x: Tensor, matrix: Tensor, bias: Tensor, add: bool) -> None:
+    def outer(self, d: Tensor, x: Tensor, matrix: Tensor, bias: Tensor, add: bool, add_bias: bool) -> None:
         """See `Products`."""
-        for to, found in ((matrix, d.t() @ x), (bias, d.sum(0, dtype=torch.float32))):
-            to.add_(found) if add else to.copy_(found)
+        matrix.add_(d.t() @ x) if add else matrix.copy_(d.t() @ x)
+        total = d.sum(0, dtype=torch.float32)
+        bias.add_(total) if add_bias else bias.copy_(total)
 
 
 class CompiledProducts:
@@ -112,57 +88,54 @@ class CompiledProducts:
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
 
-    def weights(self, linear: nn.Linear, half: bool, before: Weights | None) -> Weights:
+    def linear(self, x: Tensor, map_: nn.Linear) -> Tensor:
         """See `Products`."""
-        shape = linear.out_features, linear.in_features
-        if before is None:
-            units = shape[0] * shape[1] // (2 if half else 1)
-            before = Weights(torch.empty(units), torch.empty(units), torch.empty(shape[0]), shape)
-        before.bias.copy_(linear.bias.detach())
-        matrix = linear.weight.detach().contiguous()
-        self._library.sentvec_pack(int(half), at(matrix), *shape, at(before.forward), at(before.back))
-        return before
-
-    def linear(self, x: Tensor, weights: Weights) -> Tensor:
-        """See `Products`."""
-        out = x.new_empty(len(x), weights.shape[0])
-        self._library.sentvec_linear(
-            *_given(x), at(weights.forward), weights.shape[0], at(weights.bias), -1, None, at(out)
-        )
+        out = x.new_empty(len(x), map_.out_features)
+        self._linear(x, map_, -1, None, out)
         return out
 
-    def activated(self, x: Tensor, weights: Weights, act: str) -> tuple[Tensor, Tensor]:
+    def activated(self, x: Tensor, map_: nn.Linear, act: str) -> tuple[Tensor, Tensor]:
         """See `Products`."""
-        inner, out = (x.new_empty(len(x), weights.shape[0]) for _ in range(2))
-        self._library.sentvec_linear(
-            *_given(x), at(weights.forward), weights.shape[0], at(weights.bias), ACTS[act], at(inner), at(out)
-        )
+        inner, out = (x.new_empty(len(x), map_.out_features) for _ in range(2))
+        self._linear(x, map_, ACTS[act], inner, out)
         return inner, out
 
-    def back(self, d: Tensor, weights: Weights) -> Tensor:
+    def back(self, d: Tensor, map_: nn.Linear) -> Tensor:
         """See `Products`."""
-        out = d.new_empty(len(d), weights.shape[1])
-        self._library.sentvec_back(*_given(d), at(weights.back), weights.shape[1], at(out), 0)
+        out = d.new_empty(len(d), map_.in_features)
+        self._back(d, map_, out, add=False)
         return out
 
-    def back_into(self, d: Tensor, weights: Weights, total: Tensor) -> None:
+    def back_into(self, d: Tensor, map_: nn.Linear, total: Tensor) -> None:
         """See `Products`."""
-        self._library.sentvec_back(*_given(d), at(weights.back), weights.shape[1], at(total), 1)
+        self._back(d, map_, total, add=True)
 
-    def back_activated(self, d: Tensor, weights: Weights, inner: Tensor, act: str) -> tuple[Tensor, Tensor]:
+    def back_activated(self, d: Tensor, map_: nn.Linear, inner: Tensor, act: str) -> tuple[Tensor, Tensor]:
         """See `Products`."""
         gradient, out = torch.empty_like(inner), torch.empty_like(inner)
+        matrix = map_.weight.contiguous()
         self._library.sentvec_back_act(
-            *_given(d), at(weights.back), weights.shape[1], ACTS[act], at(inner), at(gradient), at(out)
+            *_given(d), at(matrix), *matrix.shape, ACTS[act], at(inner), at(gradient), at(out)
         )
         return gradient, out
 
-    def outer(self, d: Tensor, x: Tensor, matrix: Tensor, bias: Tensor, add: bool) -> None:
+    def outer(self, d: Tensor, x: Tensor, matrix: Tensor, bias: Tensor, add: bool, add_bias: bool) -> None:
         """See `Products`."""
-        kind, left, rows, width = _given(d)
-        self._library.sentvec_outer(kind, left, at(x), rows, width, x.shape[1], at(matrix), at(bias), int(add))
+        self._library.sentvec_outer(
+            KINDS[d.dtype], at(d), at(x), len(d), d.shape[1], x.shape[1], at(matrix), at(bias), add, add_bias
+        )
+
+    def _linear(self, x: Tensor, map_: nn.Linear, act: int, inner: Tensor | None, out: Tensor) -> None:
+        matrix = map_.weight.contiguous()
+        self._library.sentvec_linear(
+            *_given(x), at(matrix), *matrix.shape, at(map_.bias.contiguous()), act, at(inner), at(out)
+        )
+
+    def _back(self, d: Tensor, map_: nn.Linear, out: Tensor, add: bool) -> None:
+        matrix = map_.weight.contiguous()
+        self._library.sentvec_back(*_given(d), at(matrix), *matrix.shape, at(out), int(add))
 
 
-def _given(x: Tensor) -> tuple[int, int, int, int]:
+def _given(x: Tensor) -> tuple[int, int, int]:
     assert x.is_contiguous(), "products come out of one another"
-    return KINDS[x.dtype], x.data_ptr(), x.shape[0], x.shape[1]
+    return KINDS[x.dtype], x.data_ptr(), len(x)

@@ -18,9 +18,10 @@ from sentvec.batch import PackedBatch
 from sentvec.nn.attention import SelfAttention
 from sentvec.nn.feedforward import FeedForward
 from sentvec.nn.fused import ACT_NAMES, fusible
+from sentvec.nn.gradients import Gradients, listened
 from sentvec.nn.layer import PostNormLayer
 from sentvec.nn.passes import Dropout, Normed, Passes
-from sentvec.nn.products import Products, Weights
+from sentvec.nn.products import Products
 
 SITES = 3
 """Places in a layer at which something is dropped: probabilities, and the outputs of both parts."""
@@ -36,7 +37,7 @@ def trainable(layers: Sequence[nn.Module]) -> bool:
 
 
 def _plain(module: nn.Module) -> bool:
-    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks:
+    if listened(module):
         return False
     if isinstance(module, nn.Linear):
         return type(module) is nn.Linear
@@ -47,27 +48,22 @@ def _plain(module: nn.Module) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """One layer, ready to run: its parts, and its matrices as products take them."""
+    """One layer: its parts under their types, and what they compute with."""
 
     module: PostNormLayer
     attention: SelfAttention
     feed_forward: FeedForward
     act: str
-    matrices: tuple[Weights, Weights, Weights, Weights]
 
     @classmethod
-    def of(cls, layer: nn.Module, products: Products, half: bool, before: _Layer | None) -> _Layer:
+    def of(cls, layer: nn.Module) -> _Layer:
         assert isinstance(layer, PostNormLayer), "see trainable"
         assert isinstance(layer.attention, SelfAttention), "see trainable"
         assert isinstance(layer.feed_forward, FeedForward), "see trainable"
-        linears = layer.attention.qkv, layer.attention.output, layer.feed_forward.up, layer.feed_forward.down
-        old = (None,) * 4 if before is None else before.matrices
-        qkv, output, up, down = (products.weights(x, half, y) for x, y in zip(linears, old, strict=True))
-        act = ACT_NAMES[layer.feed_forward.act_name]
-        return cls(layer, layer.attention, layer.feed_forward, act, (qkv, output, up, down))
+        return cls(layer, layer.attention, layer.feed_forward, ACT_NAMES[layer.feed_forward.act_name])
 
     def parameters(self) -> list[nn.Parameter]:
-        """Return what learns, in the order in which `_Stack.backward` names it."""
+        """Return what learns, in the order of the numbers below."""
         layer = self.module
         parts = (
             self.attention.qkv, self.attention.output, layer.attention_norm,
@@ -76,7 +72,8 @@ class _Layer:
         return [p for part in parts for p in part.parameters()]
 
 
-QKV, OUTPUT, ATTENTION_NORM, UP, DOWN, FEED_FORWARD_NORM = range(0, 12, 2)
+PARAMETERS = 12
+QKV, OUTPUT, ATTENTION_NORM, UP, DOWN, FEED_FORWARD_NORM = range(0, PARAMETERS, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +100,6 @@ class TrainedStack:
     def __init__(self, layers: Sequence[nn.Module], passes: Passes) -> None:
         self._layers = list(layers)
         self._passes = passes
-        self._half = False
-        self._ready: dict[nn.Module, _Layer] = {}
 
     def __call__(self, states: Tensor, batch: PackedBatch) -> Tensor:
         """Send the output of the embeddings through every layer, in bfloat16 where torch's autocast says so.
@@ -117,18 +112,11 @@ class TrainedStack:
             (tokens, hidden), float32.
         """
         half = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        products = self._passes.products(half)
-        # made ready every time: torch's fused optimisers change weights and leave no trace. Graphs that were made
-        # before may still hold those of the other kind
-        old = self._ready if half == self._half else {}
-        self._ready = {x: _Layer.of(x, products, half, old.get(x)) for x in dict.fromkeys(self._layers)}
-        self._half = half
-        versions = versions_of(self._layers)
-        layers = [self._ready[layer] for layer in self._layers]
-        drops = any(x.module.dropout.p or x.attention.dropout for x in self._ready.values())
+        layers = [_Layer.of(layer) for layer in self._layers]
+        drops = any(x.module.dropout.p or x.attention.dropout for x in layers)
         seed = int(torch.randint(2**62, (), dtype=torch.int64)) if drops else 0
-        run = _Run(layers, batch, seed, half, self._passes, products, versions)
-        parameters = [p for layer in self._ready.values() for p in layer.parameters()]
+        run = _Run(layers, batch, seed, half, self._passes, self._passes.products(half), versions_of(self._layers))
+        parameters = [p for layer in dict.fromkeys(layers) for p in layer.parameters()]
         out: Tensor = _Stack.apply(run, states, *parameters)  # type: ignore[no-untyped-call]
         return out
 
@@ -166,17 +154,17 @@ class _Run:
         operand = states.bfloat16() if self.half else states
         kept = []
         for number, layer in enumerate(self.layers):
-            qkv, output, up, down = layer.matrices
+            attention, feed_forward = layer.attention, layer.feed_forward
             dropouts = self.dropouts(number)
             first = operand
-            product = products.linear(operand, qkv)
-            mixed = passes.attend(product, self.batch, layer.attention.heads, dropouts[0])
+            product = products.linear(operand, attention.qkv)
+            mixed = passes.attend(product, self.batch, attention.heads, dropouts[0])
             states, middle, one = passes.add_norm(
-                products.linear(mixed, output), states, layer.module.attention_norm, dropouts[1]
+                products.linear(mixed, attention.output), states, layer.module.attention_norm, dropouts[1]
             )
-            inner, acted = products.activated(middle, up, layer.act)
+            inner, acted = products.activated(middle, feed_forward.up, layer.act)
             states, operand, two = passes.add_norm(
-                products.linear(acted, down), states, layer.module.feed_forward_norm, dropouts[2]
+                products.linear(acted, feed_forward.down), states, layer.module.feed_forward_norm, dropouts[2]
             )
             kept.append(_Kept(first, product, mixed, one, middle, inner, two))
         return states, kept
@@ -200,7 +188,7 @@ class _Stack(torch.autograd.Function):
             raise RuntimeError("weights were changed between a forward pass and its backward pass. Step after both.")
         back = _Back(run, wanted[1:])
         found = back(d, ctx.kept, wanted[0])
-        return None, None if found is None else found.to(ctx.dtype), *back.gradients
+        return None, None if found is None else found.to(ctx.dtype), *back.gradients.found
 
 
 class _Back:
@@ -208,58 +196,51 @@ class _Back:
 
     def __init__(self, run: _Run, wanted: Sequence[bool]) -> None:
         self._run = run
-        self._wanted = wanted
-        distinct = dict.fromkeys(layer.module for layer in run.layers)
-        self._first = {layer: 12 * number for number, layer in enumerate(distinct)}
-        self.gradients: list[Tensor | None] = [None] * len(wanted)
+        distinct = list(dict.fromkeys(run.layers))
+        self._first = {layer.module: PARAMETERS * number for number, layer in enumerate(distinct)}
+        self.gradients = Gradients([p for layer in distinct for p in layer.parameters()], wanted)
 
     def __call__(self, d: Tensor, kept: list[_Kept], wanted: bool) -> Tensor | None:
         """Return the gradient of the first states, if it is wanted; layers below all that learns are left out."""
         d = d.float().contiguous()
-        first = next((i for i, layer in enumerate(self._run.layers) if any(self._of(layer))), len(kept))
+        first = next((i for i, layer in enumerate(self._run.layers) if self._learns(layer)), len(kept))
         for number in reversed(range(0 if wanted else first, len(kept))):
             d = self._layer(number, d, kept[number], wanted or number > first)
         return d if wanted else None
 
-    def _of(self, layer: _Layer) -> Sequence[bool]:
+    def _learns(self, layer: _Layer) -> bool:
         first = self._first[layer.module]
-        return self._wanted[first : first + 12]
+        return any(self.gradients.wants(first + i) for i in range(PARAMETERS))
 
     def _layer(self, number: int, d: Tensor, kept: _Kept, further: bool) -> Tensor:
         run, passes, products = self._run, self._run.passes, self._run.products
         layer = run.layers[number]
-        module = layer.module
-        qkv, output, up, down = layer.matrices
+        module, attention, feed_forward = layer.module, layer.attention, layer.feed_forward
         dropouts = run.dropouts(number)
         d, product, *norm = passes.norm_back(d, kept.feed_forward_norm, module.feed_forward_norm, dropouts[2])
         self._norm(layer, FEED_FORWARD_NORM, norm)
-        inner, acted = products.back_activated(product, down, kept.inner, layer.act)
+        inner, acted = products.back_activated(product, feed_forward.down, kept.inner, layer.act)
         self._map(layer, DOWN, product, acted)
-        products.back_into(inner, up, d)
+        products.back_into(inner, feed_forward.up, d)
         self._map(layer, UP, inner, kept.middle)
         d, product, *norm = passes.norm_back(d, kept.attention_norm, module.attention_norm, dropouts[1])
         self._norm(layer, ATTENTION_NORM, norm)
-        mixed = products.back(product, output)
+        mixed = products.back(product, attention.output)
         self._map(layer, OUTPUT, product, kept.mixed)
-        product = passes.attend_back(kept.qkv, mixed, run.batch, layer.attention.heads, dropouts[0])
+        product = passes.attend_back(kept.qkv, mixed, run.batch, attention.heads, dropouts[0])
         self._map(layer, QKV, product, kept.states)
         if further:
-            products.back_into(product, qkv, d)
+            products.back_into(product, attention.qkv, d)
         return d
 
     def _map(self, layer: _Layer, part: int, d: Tensor, x: Tensor) -> None:
         """Gradients of a linear map, whose outputs' gradient is `d` and whose input was `x`."""
         at = self._first[layer.module] + part
-        if not (self._wanted[at] or self._wanted[at + 1]):
-            return
-        matrix, bias = self.gradients[at], self.gradients[at + 1]
-        add = matrix is not None
-        if matrix is None or bias is None:
-            matrix = self.gradients[at] = d.new_empty(d.shape[1], x.shape[1], dtype=torch.float32)
-            bias = self.gradients[at + 1] = d.new_empty(d.shape[1], dtype=torch.float32)
-        self._run.products.outer(d, x, matrix, bias, add)
+        if self.gradients.wants(at) or self.gradients.wants(at + 1):
+            matrix, add = self.gradients.room(at)
+            bias, add_bias = self.gradients.room(at + 1)
+            self._run.products.outer(d, x, matrix, bias, add, add_bias)
 
     def _norm(self, layer: _Layer, part: int, found: Sequence[Tensor]) -> None:
         for at, gradient in enumerate(found, start=self._first[layer.module] + part):
-            before = self.gradients[at]
-            self.gradients[at] = gradient if before is None else before + gradient
+            self.gradients.add(at, gradient)

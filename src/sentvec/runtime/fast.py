@@ -7,9 +7,11 @@ from torch import nn
 
 from sentvec.errors import InvalidInput
 from sentvec.nn.compiled import compiled
+from sentvec.nn.embeddings import TokenEmbeddings
 from sentvec.nn.passes import passes
 from sentvec.nn.stack import Layers
 from sentvec.nn.steps import EagerSteps
+from sentvec.runtime.heap import keep
 
 
 def set_up(encoder: nn.Module, device: torch.device, precision: str) -> None:
@@ -38,8 +40,19 @@ def set_up(encoder: nn.Module, device: torch.device, precision: str) -> None:
         layers.fuse(steps)
 
 
-def set_up_training(encoder: nn.Module, device: torch.device) -> None:
-    """Let an encoder's layers learn fused, where they can; elsewhere they learn layer by layer."""
-    layers = getattr(encoder, "layers", None)
-    if isinstance(layers, Layers) and device.type == "cpu":
-        layers.fuse_training(passes())
+def set_up_training(encoder: nn.Module) -> None:
+    """Let an encoder's embeddings and layers train in passes that are written out, where they can.
+
+    Gradients of a parameter that has one already are added to that in place; dropout follows torch's generator, but
+    drops other numbers than torch would. The process keeps memory that it frees.
+
+    Args:
+        encoder: in float32; on another device than the processor, or without a compiler, nothing changes.
+    """
+    if next(encoder.parameters()).device.type != "cpu":
+        return
+    keep()
+    steps = passes()
+    for module in encoder.modules():
+        if isinstance(module, Layers | TokenEmbeddings):
+            module.fuse_training(steps)

@@ -6,6 +6,10 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 namespace {
 
 constexpr int LANES = 16;
@@ -43,10 +47,14 @@ template <> struct Row<BFLOAT16> {
   static inline vf load(const uint16_t* p) {
     return (vf)(__builtin_convertvector(load_raw<vh>(p), vu) << 16);
   }
-  static inline void store(uint16_t* p, vf v) {
+  static inline void store(uint16_t* p, vf v) {  // to the nearest, ties to even
+#if defined(__AVX512BF16__)
+    store_raw(p, (vh)_mm512_cvtneps_pbh((__m512)v));
+#else
     vu bits = (vu)v;
-    bits += 0x7fff + ((bits >> 16) & 1);  // to the nearest, ties to even
+    bits += 0x7fff + ((bits >> 16) & 1);
     store_raw(p, __builtin_convertvector(bits >> 16, vh));
+#endif
   }
 };
 template <> struct Row<INT32> {

@@ -63,30 +63,29 @@ template <int K, int ACT> struct Sloped {  // gradient of what was activated; an
   }
 };
 
-template <int K> void linear(const void* x, int64_t rows, int64_t depth, const float* weights, int64_t columns,
-                             const float* bias, int act, void* inner, void* out) {
+template <int K> void linear(const void* x, int64_t rows, const float* matrix, int64_t out, int64_t in,
+                             const float* bias, int act, void* inner, void* to) {
   typedef typename Row<K>::type T;
-  if (act < 0)
-    multiply<K>(x, rows, depth, weights, columns, Plain<K>{(T*)out, bias, columns});
-  else if (act == GELU)
-    multiply<K>(x, rows, depth, weights, columns, Activated<K, GELU>{(T*)inner, (T*)out, bias, columns});
-  else if (act == GELU_TANH)
-    multiply<K>(x, rows, depth, weights, columns, Activated<K, GELU_TANH>{(T*)inner, (T*)out, bias, columns});
-  else
-    multiply<K>(x, rows, depth, weights, columns, Activated<K, RELU>{(T*)inner, (T*)out, bias, columns});
+  T *u = (T*)inner, *o = (T*)to;
+  if (act < 0) return multiply<K, false>(x, rows, matrix, out, in, Plain<K>{o, bias, out});
+  if (act == GELU) return multiply<K, false>(x, rows, matrix, out, in, Activated<K, GELU>{u, o, bias, out});
+  if (act == GELU_TANH) return multiply<K, false>(x, rows, matrix, out, in, Activated<K, GELU_TANH>{u, o, bias, out});
+  multiply<K, false>(x, rows, matrix, out, in, Activated<K, RELU>{u, o, bias, out});
 }
 
-template <int K> void back_act(const void* d, int64_t rows, int64_t depth, const float* weights, int64_t columns,
-                               int act, const void* inner, void* gradient, void* out) {
+template <int K> void back(const void* d, int64_t rows, const float* matrix, int64_t out, int64_t in, void* to, int add) {
+  if (add) return multiply<K, true>(d, rows, matrix, out, in, Added{(float*)to, in});
+  multiply<K, true>(d, rows, matrix, out, in, Plain<K>{(typename Row<K>::type*)to, nullptr, in});
+}
+
+template <int K> void back_act(const void* d, int64_t rows, const float* matrix, int64_t out, int64_t in, int act,
+                               const void* inner, void* gradient, void* to) {
   typedef typename Row<K>::type T;
   const T* u = (const T*)inner;
-  T *g = (T*)gradient, *o = (T*)out;
-  if (act == GELU)
-    multiply<K>(d, rows, depth, weights, columns, Sloped<K, GELU>{u, g, o, columns});
-  else if (act == GELU_TANH)
-    multiply<K>(d, rows, depth, weights, columns, Sloped<K, GELU_TANH>{u, g, o, columns});
-  else
-    multiply<K>(d, rows, depth, weights, columns, Sloped<K, RELU>{u, g, o, columns});
+  T *g = (T*)gradient, *o = (T*)to;
+  if (act == GELU) return multiply<K, true>(d, rows, matrix, out, in, Sloped<K, GELU>{u, g, o, in});
+  if (act == GELU_TANH) return multiply<K, true>(d, rows, matrix, out, in, Sloped<K, GELU_TANH>{u, g, o, in});
+  multiply<K, true>(d, rows, matrix, out, in, Sloped<K, RELU>{u, g, o, in});
 }
 
 }  // namespace
@@ -95,35 +94,27 @@ extern "C" {
 
 int sentvec_fast(int kind) { return kind == FLOAT32 ? Unit<FLOAT32>::fast : Unit<BFLOAT16>::fast; }
 
-void sentvec_pack(int kind, const float* weights, int64_t out, int64_t in, float* forward, float* back) {
-  if (kind == FLOAT32) return pack<FLOAT32>(weights, out, in, forward, back);
-  pack<BFLOAT16>(weights, out, in, forward, back);
+void sentvec_linear(int kind, const void* x, int64_t rows, const float* matrix, int64_t out, int64_t in,
+                    const float* bias, int act, void* inner, void* to) {
+  if (kind == FLOAT32) return linear<FLOAT32>(x, rows, matrix, out, in, bias, act, inner, to);
+  linear<BFLOAT16>(x, rows, matrix, out, in, bias, act, inner, to);
 }
 
-void sentvec_linear(int kind, const void* x, int64_t rows, int64_t depth, const float* weights, int64_t columns,
-                    const float* bias, int act, void* inner, void* out) {
-  if (kind == FLOAT32) return linear<FLOAT32>(x, rows, depth, weights, columns, bias, act, inner, out);
-  linear<BFLOAT16>(x, rows, depth, weights, columns, bias, act, inner, out);
+void sentvec_back(int kind, const void* d, int64_t rows, const float* matrix, int64_t out, int64_t in, void* to,
+                  int add) {
+  if (kind == FLOAT32) return back<FLOAT32>(d, rows, matrix, out, in, to, add);
+  back<BFLOAT16>(d, rows, matrix, out, in, to, add);
 }
 
-void sentvec_back(int kind, const void* d, int64_t rows, int64_t depth, const float* weights, int64_t columns,
-                  void* out, int add) {
-  if (add && kind == FLOAT32) return multiply<FLOAT32>(d, rows, depth, weights, columns, Added{(float*)out, columns});
-  if (add) return multiply<BFLOAT16>(d, rows, depth, weights, columns, Added{(float*)out, columns});
-  if (kind == FLOAT32)
-    return multiply<FLOAT32>(d, rows, depth, weights, columns, Plain<FLOAT32>{(float*)out, nullptr, columns});
-  multiply<BFLOAT16>(d, rows, depth, weights, columns, Plain<BFLOAT16>{(uint16_t*)out, nullptr, columns});
-}
-
-void sentvec_back_act(int kind, const void* d, int64_t rows, int64_t depth, const float* weights, int64_t columns,
-                      int act, const void* inner, void* gradient, void* out) {
-  if (kind == FLOAT32) return back_act<FLOAT32>(d, rows, depth, weights, columns, act, inner, gradient, out);
-  back_act<BFLOAT16>(d, rows, depth, weights, columns, act, inner, gradient, out);
+void sentvec_back_act(int kind, const void* d, int64_t rows, const float* matrix, int64_t out, int64_t in, int act,
+                      const void* inner, void* gradient, void* to) {
+  if (kind == FLOAT32) return back_act<FLOAT32>(d, rows, matrix, out, in, act, inner, gradient, to);
+  back_act<BFLOAT16>(d, rows, matrix, out, in, act, inner, gradient, to);
 }
 
 void sentvec_outer(int kind, const void* left, const void* right, int64_t rows, int64_t left_width,
-                   int64_t right_width, float* out, float* sums, int add) {
-  if (kind == FLOAT32) return outer<FLOAT32>(left, right, rows, left_width, right_width, out, sums, add);
-  outer<BFLOAT16>(left, right, rows, left_width, right_width, out, sums, add);
+                   int64_t right_width, float* out, float* sums, int add, int add_sums) {
+  if (kind == FLOAT32) return outer<FLOAT32>(left, right, rows, left_width, right_width, out, sums, add, add_sums);
+  outer<BFLOAT16>(left, right, rows, left_width, right_width, out, sums, add, add_sums);
 }
 }

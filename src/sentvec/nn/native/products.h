@@ -1,4 +1,4 @@
-// Matrix products of a training step: activations as rows and packed weights in, rows out, through an epilogue that
+// Matrix products of a training step: activations and a matrix of weights in, activations out, through an epilogue that
 // sees every number once while it is still in a register; and products of two activations, which are gradients.
 //
 // A unit is 32 bits along the sum: one float32, or two neighbouring bfloat16, which the processor multiplies and adds
@@ -12,10 +12,6 @@
 #include <memory>
 
 #include "blocks.h"
-
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
 
 namespace {
 
@@ -112,26 +108,6 @@ inline int64_t block_rows(int64_t rows, int threads) {  // small enough that eve
   return block;
 }
 
-// activations (rows, depth) times packed weights (depth, columns); columns a multiple of 16, depth of 2
-template <int K, class E>
-void multiply(const void* a, int64_t rows, int64_t depth, const float* b, int64_t columns, const E& epilogue) {
-  const int64_t units = depth / Unit<K>::numbers;
-#pragma omp parallel
-  {
-    E mine = epilogue;
-    const int64_t block = block_rows(rows, omp_get_num_threads());
-#pragma omp for schedule(dynamic)
-    for (int64_t r = 0; r < rows; r += block)
-      for (int64_t c = 0; c < columns; c += PANEL)
-        for (int64_t i = r; i < std::min(rows, r + block); i += ROWS) {
-          const int64_t real = std::min<int64_t>(ROWS, rows - i);
-          const float* at[ROWS];
-          for (int64_t n = 0; n < ROWS; n++) at[n] = (const float*)a + (i + std::min(n, real - 1)) * units;
-          panel<K>(at, 1, real, b + c * units, units, i, c, panel_width(columns, c), mine);
-        }
-  }
-}
-
 // two rows of bfloat16 side by side as units, or one of float32; a row that is missing is zero
 template <int K> inline vf zipped(const void* rows, int64_t row, int64_t count, int64_t width, int64_t column) {
   if constexpr (K == FLOAT32) return load_raw<vf>((const float*)rows + row * width + column);
@@ -141,11 +117,75 @@ template <int K> inline vf zipped(const void* rows, int64_t row, int64_t count, 
   return (vf)both;
 }
 
+// numbers as products have them
+template <int K> inline void rounded(const float* from, float* to) {
+  Row<K>::store((typename Row<K>::type*)to, load_raw<vf>(from));
+}
+
+// a matrix (out, in) float32 in panels, for activations (rows, in); shared among the threads that call it
+template <int K> void pack_forward(const float* matrix, int64_t out, int64_t in, float* panels) {
+  constexpr int per = Unit<K>::numbers;
+  const int64_t units = in / per;
+#pragma omp for schedule(static)
+  for (int64_t o = 0; o < out; o += LANES) {
+    const int64_t c = o / PANEL * PANEL, width = panel_width(out, c);
+    for (int64_t u = 0; u < units; u += LANES) {
+      vf tile[LANES] = {};
+      const int64_t real = std::min<int64_t>(LANES, units - u);
+      for (int n = 0; n < LANES; n++)
+        for (int64_t i = 0; i < real * per; i += LANES)
+          rounded<K>(matrix + (o + n) * in + u * per + i, (float*)(tile + n) + i / per);
+      transpose(tile);
+      for (int64_t n = 0; n < real; n++) store_raw(panels + c * units + (u + n) * width + o - c, tile[n]);
+    }
+  }
+}
+
+// the same for gradients (rows, out)
+template <int K> void pack_back(const float* matrix, int64_t out, int64_t in, float* panels) {
+  constexpr int per = Unit<K>::numbers;
+  const int64_t units = out / per;
+#pragma omp for schedule(static)
+  for (int64_t u = 0; u < units; u++)
+    for (int64_t c = 0; c < in; c += LANES) {
+      const int64_t first = c / PANEL * PANEL;
+      float two[2 * LANES] = {};  // rows next to each other, for `zipped`
+      for (int n = 0; n < per; n++) rounded<K>(matrix + (u * per + n) * in + c, two + n * LANES / per);
+      store_raw(panels + first * units + u * panel_width(in, first) + c - first, zipped<K>(two, 0, per, LANES, 0));
+    }
+}
+
+// activations (rows, in) times a matrix (out, in) float32, or gradients (rows, out) times the same on the way `back`.
+// It is packed for every product: one that was packed before would have left the caches, and may have changed.
+template <int K, bool BACK, class E>
+void multiply(const void* a, int64_t rows, const float* matrix, int64_t out, int64_t in, const E& epilogue) {
+  const int64_t depth = BACK ? out : in, columns = BACK ? in : out, units = depth / Unit<K>::numbers;
+  float* panels = scratch<0>(units * columns);
+#pragma omp parallel
+  {
+    if (BACK)
+      pack_back<K>(matrix, out, in, panels);
+    else
+      pack_forward<K>(matrix, out, in, panels);
+    E mine = epilogue;
+    const int64_t block = block_rows(rows, omp_get_num_threads());
+#pragma omp for schedule(dynamic)
+    for (int64_t r = 0; r < rows; r += block)
+      for (int64_t c = 0; c < columns; c += PANEL)
+        for (int64_t i = r; i < std::min(rows, r + block); i += ROWS) {
+          const int64_t real = std::min<int64_t>(ROWS, rows - i);
+          const float* at[ROWS];
+          for (int64_t n = 0; n < ROWS; n++) at[n] = (const float*)a + (i + std::min(n, real - 1)) * units;
+          panel<K>(at, 1, real, panels + c * units, units, i, c, panel_width(columns, c), mine);
+        }
+  }
+}
+
 // out (left_width, right_width) float32 = or += left^T right, both (rows, their width): the gradient of weights. And
 // that of the bias: sums (left_width,) of left's rows, where asked for. Widths are multiples of 16.
 template <int K>
 void outer(const void* left, const void* right, int64_t rows, int64_t left_width, int64_t right_width, float* out,
-           float* sums, bool add) {
+           float* sums, bool add, bool add_sums) {
   constexpr int per = Unit<K>::numbers;
   struct Sum {
     float* out;
@@ -185,7 +225,7 @@ void outer(const void* left, const void* right, int64_t rows, int64_t left_width
             store_raw(at + ROWS * units, __builtin_shufflevector(both, both, 8, 9, 10, 11, 12, 13, 14, 15));
             total += Unit<K>::sum(both);
           }
-          if (sums) store_raw(sums + r + i, sum.add ? load_raw<vf>(sums + r + i) + total : total);
+          if (sums) store_raw(sums + r + i, add_sums || from > 0 ? load_raw<vf>(sums + r + i) + total : total);
         }
         for (int64_t c = 0; c < right_width; c += PANEL)
           for (int64_t i = 0; i < width; i += ROWS) {
@@ -195,37 +235,6 @@ void outer(const void* left, const void* right, int64_t rows, int64_t left_width
           }
       }
     }
-  }
-}
-
-// weights (out, in) float32 as `multiply` takes them: `forward` for activations (rows, in), `back` for (rows, out)
-template <int K> void pack(const float* weights, int64_t out, int64_t in, float* forward, float* back) {
-  constexpr int per = Unit<K>::numbers;
-  auto rounded = [&](int64_t o, int64_t i, float* to) {  // LANES numbers as the products have them
-    Row<K>::store((typename Row<K>::type*)to, load_raw<vf>(weights + o * in + i));
-  };
-#pragma omp parallel
-  {
-#pragma omp for schedule(static) nowait
-    for (int64_t o = 0; o < out; o += LANES) {
-      const int64_t c = o / PANEL * PANEL, width = panel_width(out, c), units = in / per;
-      for (int64_t u = 0; u < units; u += LANES) {
-        vf tile[LANES] = {};
-        const int64_t real = std::min<int64_t>(LANES, units - u);
-        for (int n = 0; n < LANES; n++)
-          for (int64_t i = 0; i < real * per; i += LANES) rounded(o + n, u * per + i, (float*)(tile + n) + i / per);
-        transpose(tile);
-        for (int64_t n = 0; n < real; n++) store_raw(forward + c * units + (u + n) * width + o - c, tile[n]);
-      }
-    }
-#pragma omp for schedule(static)
-    for (int64_t u = 0; u < out / per; u++)
-      for (int64_t c = 0; c < in; c += LANES) {
-        const int64_t first = c / PANEL * PANEL, width = panel_width(in, first);
-        float two[2 * LANES] = {};  // rows next to each other, for `zipped`
-        for (int n = 0; n < per; n++) rounded(u * per + n, c, two + n * LANES / per);
-        store_raw(back + first * (out / per) + u * width + c - first, zipped<K>(two, 0, per, LANES, 0));
-      }
   }
 }
 

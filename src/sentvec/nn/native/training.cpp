@@ -265,6 +265,41 @@ void attend(const void* qkv, const void* gradient, const Shape& shape, const int
   }
 }
 
+// rows of several tables, added up, normalised and dropped; a table without index gives its first row to all
+struct Table {
+  const float* rows;
+  const int64_t* index;
+  inline const float* at(int64_t t, int64_t width) const { return rows + (index ? index[t] : 0) * width; }
+};
+
+void embed(const Table* tables, int64_t count, const Dropout& drop, const float* gamma, const float* beta, float eps,
+           int64_t rows, int64_t width, float* out, float* normed, float* scales) {
+#pragma omp parallel for schedule(static)
+  for (int64_t t = 0; t < rows; t++) {
+    float *x = normed + t * width, *to = out + t * width;
+    vf s = {}, s2 = {};
+    for (int64_t i = 0; i < width; i += LANES) {
+      vf v = load_raw<vf>(tables[0].at(t, width) + i);
+      for (int64_t n = 1; n < count; n++) v += load_raw<vf>(tables[n].at(t, width) + i);
+      store_raw(x + i, v);
+      s += v;
+    }
+    const float mean = sum(s) / width;
+    for (int64_t i = 0; i < width; i += LANES) {
+      const vf d = load_raw<vf>(x + i) - mean;
+      s2 += d * d;
+    }
+    const float scale = scales[t] = 1.0f / std::sqrt(sum(s2) / width + eps);
+    const RowKey key(drop, t);
+    for (int64_t i = 0; i < width; i += LANES) {
+      const vf n = (load_raw<vf>(x + i) - mean) * scale;
+      store_raw(x + i, n);
+      const vf v = n * load_raw<vf>(gamma + i) + load_raw<vf>(beta + i);
+      store_raw(to + i, drop.none() ? v : v * factor(drop, key, columns_from(i)));
+    }
+  }
+}
+
 }  // namespace
 
 extern "C" {
@@ -303,6 +338,29 @@ void sentvec_drop(const float* in, float share, int64_t seed, int64_t site, int6
     const RowKey key(drop, t);
     for (int64_t i = 0; i < width; i += LANES)
       store_raw(out + t * width + i, load_raw<vf>(in + t * width + i) * factor(drop, key, columns_from(i)));
+  }
+}
+
+void sentvec_embed(const float* const* tables, const int64_t* const* indices, int64_t count, float share, int64_t seed,
+                   int64_t site, const float* gamma, const float* beta, float eps, int64_t rows, int64_t width,
+                   float* out, float* normed, float* scales) {
+  std::vector<Table> all;
+  for (int64_t n = 0; n < count; n++) all.push_back({tables[n], indices[n]});
+  embed(all.data(), count, Dropout(share, seed, site), gamma, beta, eps, rows, width, out, normed, scales);
+}
+
+// adds rows to those of a table that the index names; each thread has columns of its own, so the order is the same
+// every time
+void sentvec_scatter(const float* from, const int64_t* index, int64_t rows, int64_t width, float* table) {
+#pragma omp parallel
+  {
+    const int64_t vectors = width / LANES, threads = omp_get_num_threads(), me = omp_get_thread_num();
+    const int64_t first = vectors * me / threads * LANES, last = vectors * (me + 1) / threads * LANES;
+    for (int64_t t = 0; t < rows; t++) {
+      float* to = table + (index ? index[t] : 0) * width;
+      for (int64_t i = first; i < last; i += LANES)
+        store_raw(to + i, load_raw<vf>(to + i) + load_raw<vf>(from + t * width + i));
+    }
   }
 }
 }
