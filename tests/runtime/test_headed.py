@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from tests.headed import tiny
 
-from sentvec.errors import InvalidInput
+from sentvec.errors import InvalidInput, ModelError
 from sentvec.runtime import engine, headed
 from sentvec.runtime.headed import HeadedModel
 
@@ -81,6 +81,19 @@ def test_saving_rounds_nothing(tmp_path: Path, precision: str) -> None:
     given, written = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
     assert given.keys() == written.keys()
     assert all(torch.equal(written[name], tensor) for name, tensor in given.items())
+
+
+def test_changed_heads_are_saved_and_a_changed_folder_is_refused(tmp_path: Path) -> None:
+    tiny(tmp_path / "a", "bert", "ForSequenceClassification")
+    model = read(tmp_path / "a", precision="bfloat16")
+    with torch.no_grad():
+        model.head.out.weight.mul_(2)
+    model.save_pretrained(tmp_path / "b")
+    given, written = (load_file(tmp_path / name / "model.safetensors") for name in "ab")
+    assert torch.equal(written["classifier.weight"], 2 * given["classifier.weight"])
+    tiny(tmp_path / "a", "bert", "ForSequenceClassification", seed=1)
+    with pytest.raises(ModelError, match="does not hold the weights that this model was loaded with"):
+        model.save_pretrained(tmp_path / "b")
 
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:

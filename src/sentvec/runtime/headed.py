@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from sentvec.batch import PackedBatch, TokenIds
 from sentvec.checkpoint.headed import Headed, load_headed, save_headed
 from sentvec.checkpoint.hub import resolve
 from sentvec.checkpoint.save import special_tokens
-from sentvec.errors import InvalidInput
+from sentvec.errors import InvalidInput, ModelError
 from sentvec.models.architecture import Encoder
 from sentvec.models.task_head import TaskHead
 from sentvec.progress import track
@@ -212,16 +213,28 @@ class HeadedModel:
 
         Raises:
             InvalidInput: there is a file of that name.
+            ModelError: the folder that the model came from is needed, and is not what it was.
         """
         target = Path(folder)
         if target.exists() and not target.is_dir():
             raise InvalidInput(f"{target} is a file; give a folder to save to.")
         headed = self.headed
-        if precision_of(self.precision).itemsize < 4 and self.folder is not None:
-            recipe = headed.checkpoint.recipe
-            again = load_headed(self.folder, self.task)
-            headed = replace(again, checkpoint=replace(again.checkpoint, recipe=recipe))
+        if precision_of(self.precision) != torch.float32 and self.folder is not None:
+            whole = self._unrounded(self.folder)
+            headed = replace(headed, checkpoint=replace(headed.checkpoint, encoder=whole))
         save_headed(target, headed)
+
+    def _unrounded(self, folder: Path) -> Encoder:
+        """Read the encoder again, as it was before it was rounded; heads never are."""
+        again = load_headed(folder, self.task).checkpoint.encoder
+        assert isinstance(again, nn.Module)
+        assert isinstance(self.encoder, nn.Module)
+        held = self.encoder.state_dict()
+        if any(not torch.equal(x.to(held[name].dtype), held[name].cpu()) for name, x in again.state_dict().items()):
+            raise ModelError(
+                f"{folder} does not hold the weights that this model was loaded with; load it again to save."
+            )
+        return again
 
 
 def read_headed(
