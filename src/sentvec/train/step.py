@@ -147,13 +147,7 @@ class EmbedderLearner:
 
     def copy(self) -> Checkpoint:
         """Return the checkpoint as it is, on the processor, ready to encode."""
-        checkpoint = self.checkpoint
-        recipe = checkpoint.recipe
-        steps = tuple(still(step) if isinstance(step, nn.Module) else step for step in recipe.steps)
-        encoder = copy.deepcopy(checkpoint.encoder)
-        assert isinstance(encoder, nn.Module)
-        encoder.cpu().eval()
-        return replace(checkpoint, encoder=encoder, recipe=replace(recipe, steps=steps))
+        return copied(self.checkpoint)
 
     def save(self, folder: Path) -> None:
         """Write the model as sentence-transformers has it."""
@@ -175,6 +169,16 @@ class EmbedderLearner:
         with torch.autocast(self.device.type, self._autocast, enabled=self._autocast != torch.float32):
             found = layer_vectors(self.checkpoint.encoder, self.checkpoint.recipe, packed, Finish(), layers)
         return torch.stack(found, dim=1).float()
+
+
+def copied(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a checkpoint that stays as this one is, on the processor, ready to encode."""
+    recipe = checkpoint.recipe
+    steps = tuple(still(step) if isinstance(step, nn.Module) else step for step in recipe.steps)
+    encoder = copy.deepcopy(checkpoint.encoder)
+    assert isinstance(encoder, nn.Module)
+    encoder.cpu().eval()
+    return replace(checkpoint, encoder=encoder, recipe=replace(recipe, steps=steps))
 
 
 T = TypeVar("T", bound=nn.Module)
