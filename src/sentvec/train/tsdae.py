@@ -6,10 +6,8 @@ what is left, and a decoder that sees nothing but this vector spells out the who
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -30,7 +28,7 @@ from sentvec.runtime.forward import Finish, vectors
 from sentvec.runtime.plan import plan
 from sentvec.train.batches import Batch
 from sentvec.train.config import TrainConfig
-from sentvec.train.step import drawn_from
+from sentvec.train.step import copied, drawn_from
 from sentvec.train.together import team
 
 
@@ -105,14 +103,7 @@ class DenoisingLearner:
 
     def copy(self) -> Checkpoint:
         """Return the checkpoint as it is, on the processor, ready to encode."""
-        recipe = self.checkpoint.recipe
-        steps = tuple(
-            copy.deepcopy(step).cpu().eval() if isinstance(step, nn.Module) else step for step in recipe.steps
-        )
-        encoder = copy.deepcopy(self.checkpoint.encoder)
-        assert isinstance(encoder, nn.Module)
-        encoder.cpu().eval()
-        return replace(self.checkpoint, encoder=encoder, recipe=replace(recipe, steps=steps))
+        return copied(self.checkpoint)
 
     def save(self, folder: Path) -> None:
         """Write the model as sentence-transformers has it; the decoder is left away."""
