@@ -90,6 +90,14 @@ POOLINGS: dict[str, Pooling] = {
 }
 
 
+BOTH_ENDS = frozenset({"first_last_mean"})
+"""Poolings that read the states of the first and the last layer, stacked: (2, tokens, hidden)."""
+BY_PLACE = frozenset({"weighted_mean"})
+"""Poolings that must know how many tokens of a prompt were left out before the first: their argument `left_out`."""
+LEARNED = frozenset({"pooler"})
+"""Poolings whose vectors go through the encoder's own pooler, which reads a text's first token whatever is left out."""
+
+
 def check_pooling(name: str, origin: str = "the argument pooling") -> str:
     """Return `name` if there is a pooling of that name.
 

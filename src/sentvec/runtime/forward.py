@@ -11,7 +11,7 @@ from sentvec.batch import PackedBatch
 from sentvec.checkpoint.recipe import Normalize, Recipe
 from sentvec.models.architecture import Encoder
 from sentvec.nn.probe import Probe
-from sentvec.ops.pooling import POOLINGS, drop_prefix
+from sentvec.ops.pooling import BOTH_ENDS, BY_PLACE, LEARNED, POOLINGS, drop_prefix
 from sentvec.ops.postprocess import normalize, truncate
 
 
@@ -56,7 +56,7 @@ def layer_vectors(
     Returns:
         The vectors of the last layer, then those of each of these; (seqs, dim) each, float32.
     """
-    both_ends = "first_last_mean" in recipe.pooling
+    both_ends = not BOTH_ENDS.isdisjoint(recipe.pooling)
     probe = Probe(layers=(1, *layers)) if both_ends or layers else None
     last = encoder(batch, probe=probe)
     seen = {} if probe is None else probe.hidden_states
@@ -98,12 +98,10 @@ def _pool(
         states, offsets = drop_prefix(states, batch.offsets, prompt_tokens)
     parts = []
     for name in names:
-        if name == "pooler":
-            # the learned map reads the text's own first token, whether or not a prompt counts in averages
+        if name in LEARNED:
             assert encoder.pooler is not None, "the embedder refuses this pooling where there is no pooler"
             parts.append(encoder.pooler(POOLINGS[name](last, batch.offsets)).float())
-        elif name == "weighted_mean":
-            parts.append(POOLINGS[name](states, offsets, left_out=prompt_tokens))
-        else:
-            parts.append(POOLINGS[name](ends if name == "first_last_mean" else states, offsets))
+            continue
+        more = {"left_out": prompt_tokens} if name in BY_PLACE else {}
+        parts.append(POOLINGS[name](ends if name in BOTH_ENDS else states, offsets, **more))
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
