@@ -70,7 +70,7 @@ def _bar(label: str, total: int | None, after: float) -> Iterator[Advance]:
             _display.bars = _bars()
         _display.held += 1
         bars = _display.bars
-        task = bars.add_task(_cut(label), total=total, rate="", visible=False)
+        task = bars.add_task(_cut(label), total=total, rate="", left="left" if total else "", visible=False)
 
     def appear() -> None:
         with _guard:
@@ -113,7 +113,7 @@ def _bars() -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
     name, rate = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[rate]}")
-    left = (TimeRemainingColumn(compact=True), TextColumn("left"))
+    left = (TimeRemainingColumn(compact=True), TextColumn("{task.fields[left]}"))
     # the spinner moves during a step that takes minutes
     columns = (SpinnerColumn("line"), name, BarColumn(10), MofNCompleteColumn(), rate, *left)
     return Progress(*columns, console=Console(stderr=True), transient=True)
