@@ -12,7 +12,7 @@ from sentvec.nn.attention import SelfAttention
 from sentvec.nn.feedforward import FeedForward, GatedFeedForward
 from sentvec.nn.fused import fusible
 from sentvec.nn.layer import PostNormLayer
-from sentvec.nn.rotary import Rotary
+from sentvec.nn.rotary import Rotary, sines
 
 
 def test_each_pair_turns_by_its_own_angle():
@@ -22,9 +22,28 @@ def test_each_pair_turns_by_its_own_angle():
     torch.testing.assert_close(turned, torch.tensor(expected))
 
 
-def test_products_depend_on_the_distance_only():
+def test_neighbours_turn_together_where_they_are_the_pairs():
+    turned = Rotary(base=100.0, neighbours=True)(torch.tensor([[1.0, 0.0, 1.0, 0.0]]), torch.tensor([3]))
+    expected = [[math.cos(3), math.sin(3), math.cos(0.3), math.sin(0.3)]]
+    torch.testing.assert_close(turned, torch.tensor(expected))
+
+
+def test_exact_angles_are_those_of_a_table_made_in_float64():
+    place, head_dim, base = 1999, 64, 1e4
+    states = torch.zeros(1, head_dim)
+    states[0, ::2] = 1
+    turned = Rotary(base, neighbours=True, exact=True)(states, torch.tensor([place]))[0].view(-1, 2)
+    angles = [place / base ** (2 * i / head_dim) for i in range(head_dim // 2)]
+    expected = torch.tensor([[math.cos(angle), math.sin(angle)] for angle in angles])
+    torch.testing.assert_close(turned, expected, atol=6e-8, rtol=0)
+    torch.testing.assert_close(
+        sines(place + 1, head_dim, base)[-1].view(2, -1), expected.t().flip(0), atol=6e-8, rtol=0
+    )
+
+
+@pytest.mark.parametrize("rotary", [Rotary(base=1e4), Rotary(base=1e4, neighbours=True)])
+def test_products_depend_on_the_distance_only(rotary):
     q, k = torch.randn(2, 1, 3, 8).double()
-    rotary = Rotary(base=1e4)
 
     def product(i, j):
         return (rotary(q, torch.tensor([i])) * rotary(k, torch.tensor([j]))).sum(-1)
