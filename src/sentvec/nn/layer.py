@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from torch import Tensor, nn
 
 from sentvec.batch import PackedBatch
 from sentvec.nn.attention import SelfAttention
-from sentvec.nn.disentangled import DisentangledAttention
 from sentvec.nn.feedforward import FeedForward, GatedFeedForward
 from sentvec.nn.probe import Probe
-from sentvec.nn.relative import RelativeAttention
+
+
+class Attention(Protocol):
+    """What mixes a text's tokens: a module."""
+
+    def __call__(
+        self, states: Tensor, batch: PackedBatch, kernel: str, probe: Probe | None, relative: Tensor | None = None, /
+    ) -> Tensor:
+        """Return (tokens, hidden). What `relative` is, each kind says for itself."""
+        ...
 
 
 class PostNormLayer(nn.Module):
@@ -25,7 +35,7 @@ class PostNormLayer(nn.Module):
 
     def __init__(
         self,
-        attention: SelfAttention | RelativeAttention | DisentangledAttention,
+        attention: Attention,
         feed_forward: FeedForward | GatedFeedForward,
         *,
         hidden: int,
