@@ -11,6 +11,9 @@ from tests.models.oracle import assert_embeds_alike, assert_parity, random_batch
 
 from sentvec.batch import pack
 from sentvec.models.registry import ARCHITECTURES
+from sentvec.nn.embeddings import TokenEmbeddings
+from sentvec.nn.passes import passes
+from sentvec.nn.stack import Layers
 
 pytest.importorskip("transformers", reason="the dev extra is not installed: pip install '.[dev]'")
 pytestmark = pytest.mark.oracle
@@ -85,3 +88,19 @@ def test_gradients_reach_every_part(every, tmp_path):
     (states.square().sum() if encoder.pooler is None else encoder.pooler(states).square().sum()).backward()
     without = [parameter for parameter, values in encoder.named_parameters() if values.grad is None]
     assert without == (["query_stream"] if name == "xlnet" else [])  # of XLNet's pre-training
+
+
+def test_training_in_passes_that_are_written_out_gives_the_same_gradients(every, tmp_path):
+    _, reference, _ = every
+    plain, fast = (saved_and_loaded(reference, tmp_path) for _ in range(2))
+    for module in fast.modules():
+        if isinstance(module, Layers | TokenEmbeddings):
+            module.fuse_training(passes())
+    _, batch = random_batch(plain.config.vocab, [5, 9, 9], types=max(plain.config.types, 1))
+    for encoder in (plain, fast):
+        encoder(batch).square().sum().backward()
+    for (name, expected), found in zip(plain.named_parameters(), fast.parameters(), strict=True):
+        assert (expected.grad is None) == (found.grad is None), name
+        if expected.grad is not None:
+            scale = float(expected.grad.abs().max()) + 1e-3
+            assert float((expected.grad - found.grad).abs().max()) < 1e-4 * scale, name
