@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, overload
 
 from torch import Tensor
 
@@ -38,6 +38,20 @@ class Example:
     value: float | tuple[float, ...] | None = None
 
 
+class Examples(Protocol):
+    """A list of examples, or what gives them as a list does."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Example]: ...
+
+    @overload
+    def __getitem__(self, place: int, /) -> Example: ...
+
+    @overload
+    def __getitem__(self, place: slice, /) -> Examples: ...
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Examples of one kind.
@@ -53,7 +67,7 @@ class Dataset:
 
     name: str
     kind: Kind
-    examples: Sequence[Example]
+    examples: Examples
     labels: tuple[str, ...] = ()
     columns: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()

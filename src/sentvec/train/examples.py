@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentvec.errors import InvalidInput
 from sentvec.evaluate.tables import as_number, shortly
-from sentvec.train.batches import Example, Kind
+from sentvec.train.batches import Example, Examples, Kind
 from sentvec.train.kinds import Choice
 from sentvec.train.labels import Labels, find_labels
 from sentvec.train.roles import Role
-from sentvec.train.sources import Columns, Faults
+from sentvec.train.sources import Columns, Faults, counted
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,43 @@ class Built:
         notes: what a user should know, a sentence each.
     """
 
-    examples: list[Example] = field(default_factory=list)
+    examples: Examples = field(default_factory=list)
     faults: Faults = field(default_factory=Faults)
     labels: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
+
+
+class Taught:
+    """Texts with vectors, kept as one matrix: examples of a million vectors would fill the memory.
+
+    Args:
+        texts: the texts.
+        vectors: (texts, dim) float32.
+    """
+
+    def __init__(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        self.texts = texts
+        self.vectors = vectors
+
+    def __len__(self) -> int:
+        """Return the number of examples."""
+        return len(self.texts)
+
+    def __iter__(self) -> Iterator[Example]:
+        """Yield the examples."""
+        return (self[place] for place in range(len(self)))
+
+    @overload
+    def __getitem__(self, place: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Taught: ...
+
+    def __getitem__(self, place: int | slice) -> Example | Taught:
+        """Return an example, or several."""
+        if isinstance(place, slice):
+            return Taught(self.texts[place], self.vectors[place])
+        return Example((self.texts[place],), tuple(self.vectors[place].tolist()))
 
 
 class _Bad(Exception):
@@ -68,11 +102,13 @@ def build(wanted: Wanted) -> Built:
     built = Built(faults=wanted.table.faults)
     builder = _Builder(wanted, built)
     make: Make = getattr(builder, wanted.choice.kind)
+    examples: list[Example] = []
     for place, number in enumerate(wanted.table.lines):
         try:
-            built.examples += make(place)
+            examples += make(place)
         except _Bad as bad:
             built.faults.add(number, str(bad))
+    built.examples = examples
     builder.finish()
     return built
 
@@ -87,6 +123,7 @@ class _Builder:
         self.kind: Kind = wanted.choice.kind
         self.fewer = 0  # rows with fewer negatives than others
         self.left = 0  # pairs that do not belong together
+        self.vectors: list[NDArray[np.float32]] = []
         self.low, self.high = 0.0, 1.0
         self.known: Labels | None = None
         if self.kind == "scored":
@@ -97,11 +134,15 @@ class _Builder:
             built.labels = self.known.names if self.kind != "pairs" else ()
 
     def finish(self) -> None:
-        """Say what was met on the way."""
+        """Say what was met on the way, and put vectors together."""
+        if self.vectors:
+            self.built.examples = Taught([one.texts[0] for one in self.built.examples], np.stack(self.vectors))
         if self.fewer:
-            self.built.notes.append(f"{self.fewer:,} rows have fewer negatives than there is room for.")
+            self.built.notes.append(f"Rows with fewer negatives than there is room for: {self.fewer:,}.")
         if self.left:
-            self.built.notes.append(f"{self.left:,} rows left out, whose label says that they do not belong together.")
+            self.built.notes.append(
+                f"{counted(self.left, 'row')} left out, whose label says that the texts do not belong together."
+            )
 
     def pairs(self, place: int) -> Iterator[Example]:
         query = self._text("query", place)
@@ -145,7 +186,8 @@ class _Builder:
         yield self._scored_documents("scores", place)
 
     def texts(self, place: int) -> Iterator[Example]:
-        for role in ("text",) if "text" in self.used else ("query", "positive"):
+        roles: tuple[Role, ...] = ("text",) if "text" in self.used else ("query", "positive")
+        for role in roles:
             for text in self._texts(role, place):
                 yield Example((text,))
 
@@ -163,16 +205,20 @@ class _Builder:
         else:
             scores = self._numbers("positive_scores", place) + self._numbers("negative_scores", place)
         if len(scores) != len(texts) - 1:
-            raise _Bad(f"{len(scores)} scores for {len(texts) - 1} documents")
+            raise _Bad(f"{counted(len(scores), 'score')} for {counted(len(texts) - 1, 'document')}")
         yield Example(texts, scores)
 
     def taught_vectors(self, place: int) -> Iterator[Example]:
-        vector = self._numbers("vector", place)
-        if not hasattr(self, "width"):
-            self.width = len(vector)
-        if len(vector) != self.width:
-            raise _Bad(f"column {self._name('vector')!r} has {len(vector)} numbers, the first row {self.width}")
-        yield Example((self._text("text", place),), vector)
+        text, name = self._text("text", place), self._name("vector")
+        cell = self._cell("vector", place)
+        vector = cell if isinstance(cell, np.ndarray) else np.array(self._numbers("vector", place), dtype=np.float32)
+        if not vector.size or not np.isfinite(vector).all():
+            raise _Bad(f"column {name!r} has {'a number that is not finite' if vector.size else 'no numbers'}")
+        if self.vectors and len(vector) != len(self.vectors[0]):
+            width = len(self.vectors[0])
+            raise _Bad(f"column {name!r} has {counted(len(vector), 'number')}, and {width} in the rows before")
+        self.vectors.append(vector)
+        yield Example((text,))
 
     def _scored_documents(self, role: Role, place: int) -> Example:
         query, documents, scores = (
@@ -181,7 +227,7 @@ class _Builder:
             self._numbers(role, place),
         )
         if len(documents) != len(scores):
-            raise _Bad(f"{len(scores)} scores for {len(documents)} documents")
+            raise _Bad(f"{counted(len(scores), 'score')} for {counted(len(documents), 'document')}")
         return Example((query, *documents), scores)
 
     def _name(self, role: Role) -> str:
@@ -221,10 +267,6 @@ class _Builder:
     def _numbers(self, role: Role, place: int) -> tuple[float, ...]:
         name = self._name(role)
         cell = _opened(self._cell(role, place), name, self.table.flat)
-        if isinstance(cell, np.ndarray):
-            if not cell.size or not np.isfinite(cell).all():
-                raise _Bad(f"column {name!r} has {'no numbers' if not cell.size else 'a number that is not finite'}")
-            return tuple(cell.tolist())
         if isinstance(cell, list | tuple):
             return tuple(_number(one, name) for one in cell)
         return (_number(cell, name),)

@@ -34,6 +34,7 @@ MEANINGS: Mapping[Kind, tuple[tuple[Role, ...], ...]] = {
 
 _SHARED: tuple[Role, ...] = ("score", "label", "scores")
 _TWO: tuple[Role, ...] = ("query", "positive")
+_TEXTS: frozenset[Role] = frozenset({"query", "positive", "negative", "documents", "text"})
 _CLASSES_OF_PAIRS = {-1.0, 0.0, 1.0, 2.0}  # apart and together, or the three of inference; -1 where nobody said
 
 
@@ -100,7 +101,8 @@ def _settled(roles: Roles, table: Columns) -> dict[Role, tuple[str, ...]]:
     """Tell apart by their cells the roles that share names."""
     found: dict[Role, tuple[str, ...]] = {}
     for role, names in roles.columns.items():
-        filled = tuple(name for name in names if _filled(table.cells[name]))  # some sets carry columns of nulls
+        # some sets carry columns of nulls; a column of empty texts is a mistake, but one of empty labels is none at all
+        filled = tuple(name for name in names if _filled(table.cells[name], blank=role in _TEXTS))
         if filled:
             found[role] = filled
     _part_lists(found, table)
@@ -190,8 +192,8 @@ def _has(found: Mapping[Role, tuple[str, ...]], roles: Iterable[Role]) -> bool:
     return all(role in found for role in roles)
 
 
-def _filled(cells: Sequence[Any]) -> bool:
-    return any(cell is not None and not (isinstance(cell, str) and not cell) for cell in cells)
+def _filled(cells: Sequence[Any], *, blank: bool = False) -> bool:
+    return any(cell is not None and (blank or not isinstance(cell, str) or cell != "") for cell in cells)
 
 
 def _is_list(cells: Sequence[Any]) -> bool:

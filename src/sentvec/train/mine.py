@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sentvec.errors import InvalidInput
 from sentvec.evaluate.topk import TopK
 from sentvec.ops.similarity import paired
-from sentvec.train.batches import Dataset, Example
+from sentvec.train.batches import Dataset, Example, Examples
 
 Floats = NDArray[np.float32]
 Score = Callable[[Sequence[tuple[str, str]]], Floats]
@@ -256,7 +256,7 @@ def _looked(
     return _Looked(fit, len(some) - len(low), len(low) - len(fit), doubt)
 
 
-def _checked(examples: Sequence[Example], fit: Sequence[list[str]], check: Score, margin: float) -> list[list[str]]:
+def _checked(examples: Examples, fit: Sequence[list[str]], check: Score, margin: float) -> list[list[str]]:
     """Leave out what a cross-encoder finds as good as the positive."""
     pairs = [(one.texts[0], text) for one, some in zip(examples, fit, strict=True) for text in (one.texts[1], *some)]
     scores = iter(check(pairs).tolist())

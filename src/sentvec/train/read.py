@@ -9,12 +9,12 @@ from typing import Any, get_args
 import numpy as np
 
 from sentvec.errors import InvalidInput
-from sentvec.train.batches import Dataset, Example, Kind
+from sentvec.train.batches import Dataset, Examples, Kind
 from sentvec.train.examples import Wanted, build
 from sentvec.train.folders import is_folder, read_folder
 from sentvec.train.kinds import choose
 from sentvec.train.roles import find_roles, given_roles, known_names
-from sentvec.train.sources import SHOWN, Columns, Faults, read_columns
+from sentvec.train.sources import SHOWN, Columns, Faults, counted, read_columns
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -56,7 +56,10 @@ def read_dataset(
     given = given_roles(columns or {}, table.names)
     if not table.header and not given and bare and len(table.names) == 2:
         given = given_roles(bare, table.names)
+        _check_bare(table)
     roles = find_roles(table.names, given)
+    if not table.names:
+        _refuse(table, table.faults.count, table.faults, skip_bad=False)
     if not roles.columns:
         raise InvalidInput(_unknown(table))
     choice = choose(roles, table, kind)
@@ -67,10 +70,10 @@ def read_dataset(
         raise InvalidInput(f"{table.origin} holds no row that can be used; there is nothing to learn from.")
     notes = [*choice.notes, *built.notes]
     if built.faults.count:
-        notes.append(f"{_count(built.faults.count, 'row')} left out: {_shown(table, built.faults)}.")
+        notes.append(f"{counted(built.faults.count, 'row')} left out: {_shown(table, built.faults)}.")
     same = _repeated(built.examples)
     if same:
-        notes.append(f"{_count(same, 'example')} repeating an earlier one, word for word.")
+        notes.append(f"{counted(same, 'example')} repeating an earlier one, word for word.")
     used = tuple((role, column) for role, names in choice.used.items() for column in names)
     unused = [name for name in table.names if name not in {column for _, column in used}]
     if unused:
@@ -98,10 +101,20 @@ def _unknown(table: Columns) -> str:
     return f"{table.origin}: {said}. Say it, as {how}."
 
 
+def _check_bare(table: Columns) -> None:
+    """Refuse `label<TAB>text` the other way round."""
+    labels, texts = (len(set(table.cells[name])) for name in table.names)
+    if labels > texts:
+        raise InvalidInput(
+            f"{table.origin}: its first column should be the label, and has {labels:,} different ones for {texts:,} "
+            'different texts. If the label stands second, say columns={"text": 1, "label": 2}.'
+        )
+
+
 def _refuse(table: Columns, rows: int, faults: Faults, skip_bad: bool) -> None:
     if faults.count and not skip_bad:
         raise InvalidInput(
-            f"{table.origin}: {faults.count:,} of {_count(rows, 'row')} cannot be used: {_shown(table, faults)}. Mend "
+            f"{table.origin}: {faults.count:,} of {counted(rows, 'row')} cannot be used: {_shown(table, faults)}. Mend "
             "them, or leave them out with skip_bad=True (--skip-bad)."
         )
 
@@ -119,17 +132,8 @@ def _shown(table: Columns, faults: Faults) -> str:
     return shown + (f"; and {faults.count - SHOWN:,} more" if faults.count > SHOWN else "")
 
 
-def _repeated(examples: Sequence[Example]) -> int:
+def _repeated(examples: Examples) -> int:
     """Count examples that equal an earlier one."""
     # hashes and not the examples themselves, of which a set of a million takes a quarter of a gigabyte
     hashes = np.fromiter((hash((one.texts, one.value)) for one in examples), dtype=np.int64, count=len(examples))
     return len(hashes) - len(np.unique(hashes))
-
-
-def _count(number: int, thing: str) -> str:
-    """Return a number with its thing.
-
-    >>> _count(1, "row"), _count(2000, "row")
-    ('1 row', '2,000 rows')
-    """
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"

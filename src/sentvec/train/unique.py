@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sentvec.train.batches import Example
+from sentvec.train.batches import Examples
 
 Places = NDArray[np.int64]
 
@@ -32,7 +31,7 @@ class Shared:
     commonest: int
 
 
-def shared_texts(examples: Sequence[Example]) -> Shared:
+def shared_texts(examples: Examples) -> Shared:
     """Find the texts that examples share; texts are the same that differ in case or in blanks around them alone."""
     counts = np.fromiter((len(one.texts) for one in examples), dtype=np.int64, count=len(examples))
     # two texts of one hash would only be kept apart without need, and hashes are a tenth of the texts in memory
