@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,8 @@ ACTS = {"gelu": 0, "gelu_tanh": 1, "relu": 2}
 # RuntimeError: nobody's home folder; ValueError: a path that is no text
 _FAILURES = (OSError, AttributeError, RuntimeError, ValueError, subprocess.SubprocessError)
 
-POINTER, COUNT, INT, FLOAT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_float
+POINTER, COUNT, INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+FLOAT, DOUBLE = ctypes.c_float, ctypes.c_double
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ class Code:
     Attributes:
         name: what it is called, in the cache.
         sources: names of C++ files in `SOURCE`; they may include any header there.
-        functions: its functions, each with the types of what it takes; all return nothing but those in `numbers`.
+        functions: its functions, each with the types of what it takes.
         right: says whether it computes what it should; asked once, before a library is kept.
-        numbers: functions that return an int.
+        gives: types of what functions return; others return nothing.
         without: what the log says that is slower without it.
     """
 
@@ -60,7 +61,7 @@ class Code:
     sources: Sequence[str]
     functions: Mapping[str, Sequence[Any]]
     right: Callable[[ctypes.CDLL], bool]
-    numbers: Sequence[str] = ()
+    gives: Mapping[str, Any] = field(default_factory=dict)
     without: str = "Encoding"
 
 
@@ -83,7 +84,7 @@ def _load(code: Code, path: Path) -> ctypes.CDLL:
     found = ctypes.CDLL(str(path))
     for name, arguments in code.functions.items():
         function = getattr(found, name)
-        function.argtypes, function.restype = list(arguments), INT if name in code.numbers else None
+        function.argtypes, function.restype = list(arguments), code.gives.get(name)
     return found
 
 

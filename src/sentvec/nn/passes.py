@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sentvec.batch import PackedBatch, TokenIds, pack
 from sentvec.nn.kernels import attention
-from sentvec.nn.library import COUNT, FLOAT, INT, KINDS, POINTER, Code, at, library
+from sentvec.nn.library import COUNT, DOUBLE, FLOAT, INT, KINDS, POINTER, Code, at, library
 from sentvec.nn.products import CompiledProducts, Products, TorchProducts
 
 _DROPOUT = [FLOAT, COUNT, COUNT]
@@ -36,12 +36,15 @@ _FUNCTIONS: dict[str, list[Any]] = {
         POINTER, POINTER, COUNT, *_DROPOUT, POINTER, POINTER, FLOAT, COUNT, COUNT, POINTER, POINTER, POINTER,
     ],
     "sentvec_scatter": [POINTER, POINTER, COUNT, COUNT, POINTER],
+    "sentvec_length": [POINTER, POINTER, COUNT],
+    "sentvec_adamw": [POINTER] * 5 + [COUNT] + [POINTER] * 3 + [DOUBLE] * 4,
     "sentvec_fast": [INT],
     "sentvec_linear": [INT, POINTER, COUNT, POINTER, COUNT, COUNT, POINTER, INT, POINTER, POINTER],
     "sentvec_back": [INT, POINTER, COUNT, POINTER, COUNT, COUNT, POINTER, INT],
     "sentvec_back_act": [INT, POINTER, COUNT, POINTER, COUNT, COUNT, INT, POINTER, POINTER, POINTER],
     "sentvec_outer": [INT, POINTER, POINTER, COUNT, COUNT, COUNT, POINTER, POINTER, INT, INT],
 }  # fmt: skip
+_GIVES = {"sentvec_fast": INT, "sentvec_length": DOUBLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,29 @@ class Normed:
 
     numbers: Tensor
     scales: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A parameter that an optimiser moves; tensors are float32 and contiguous.
+
+    Attributes:
+        weights: the parameter.
+        gradient: its gradient.
+        mean: moving mean of its gradients.
+        square: moving mean of their squares.
+        rate: learning rate.
+        decay: weight decay.
+        step: number of this step, from 1.
+    """
+
+    weights: Tensor
+    gradient: Tensor
+    mean: Tensor
+    square: Tensor
+    rate: float
+    decay: float
+    step: float
 
 
 class Passes:
@@ -149,6 +175,20 @@ class Passes:
         """Add (tokens, hidden) to rows of a table, float32; None adds all to the first."""
         self._library.sentvec_scatter(at(x), at(rows), *x.shape, at(table))
 
+    def length(self, gradients: Sequence[Tensor]) -> float:
+        """Return the length of float32 tensors, taken as one vector."""
+        sizes = (COUNT * len(gradients))(*(g.numel() for g in gradients))
+        found: float = self._library.sentvec_length(_all(gradients), sizes, len(gradients))
+        return found
+
+    def adamw(self, moved: Sequence[Moved], betas: tuple[float, float], eps: float, scale: float) -> None:
+        """Move parameters by AdamW (Loshchilov & Hutter 2019), their gradients multiplied with `scale`."""
+        count = len(moved)
+        kinds = [[getattr(x, name) for x in moved] for name in ("weights", "gradient", "mean", "square")]
+        numbers = [(DOUBLE * count)(*(getattr(x, name) for x in moved)) for name in ("rate", "decay", "step")]
+        sizes = (COUNT * count)(*(x.weights.numel() for x in moved))
+        self._library.sentvec_adamw(*map(_all, kinds), sizes, count, *numbers, *betas, eps, scale)
+
     def drop(self, x: Tensor, dropout: Dropout) -> Tensor:
         """Drop numbers of (tokens, hidden) float32, or of its gradient."""
         out = torch.empty_like(x)
@@ -168,8 +208,8 @@ class Passes:
 @cache
 def passes() -> Passes | None:
     """Return the compiled passes; None where they cannot be had, with the reason in the log."""
-    sources = ("training.cpp", "products.cpp")
-    found = library(Code("training", sources, _FUNCTIONS, _right, numbers=("sentvec_fast",), without="Training"))
+    sources = ("training.cpp", "products.cpp", "adamw.cpp")
+    found = library(Code("training", sources, _FUNCTIONS, _right, gives=_GIVES, without="Training"))
     return None if found is None else Passes(found)
 
 
@@ -199,3 +239,7 @@ def _right(made: ctypes.CDLL) -> bool:
 
 def _of(dropout: Dropout) -> tuple[float, int, int]:
     return dropout.share, dropout.seed, dropout.site
+
+
+def _all(tensors: Sequence[Tensor]) -> ctypes.Array[Any]:
+    return (POINTER * len(tensors))(*map(at, tensors))

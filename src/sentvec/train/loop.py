@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 import torch
-from torch import nn
 
 from sentvec.checkpoint.files import write_bytes
 from sentvec.errors import InvalidInput, NonFiniteOutput, OutputError
+from sentvec.nn.descent import descend
+from sentvec.nn.passes import passes
 from sentvec.progress import track
 from sentvec.train.averages import Average
 from sentvec.train.config import TrainConfig
@@ -128,6 +129,7 @@ class _Run(Generic[B, M]):
         self.average = None if config.ema is None else Average(self.modules, config.ema)
         kept = {} if self.average is None else {"average": self.average}
         self.state = Stateful({"encoder": self.encoder, **learner.extra, **kept}, self.optimizer, key)
+        self.passes = passes() if next(self.encoder.parameters()).device.type == "cpu" else None
         self.team = learner.team
         self.first = self.team.rank == 0  # it alone writes, and judges
         self.position = Position()
@@ -207,10 +209,7 @@ class _Run(Generic[B, M]):
         # what objectives own has its whole gradient already, in each process
         shared = [module for name, module in self.learner.extra.items() if not name.startswith("objective")]
         self.team.add_up([self.encoder, *shared])
-        if config.clip is not None:
-            nn.utils.clip_grad_norm_([p for group in self.optimizer.param_groups for p in group["params"]], config.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        descend(self.optimizer, self.passes, longest=config.clip)
         if self.average is not None:
             self.average.follow()
         position.step += 1
