@@ -269,10 +269,11 @@ def mined(data: Path, seeds: int, work: Path) -> list[str]:
             lines.append(f"| {name} | {way} | {np.mean([one.value for one in found]):.3f} | {values} |")
         ours, alone = (averaged(results[way]) for way in ("mined", "in-batch"))
         told = compare(ours, alone, 1000)
+        interval = f"{told.interval.low:+.3f} to {told.interval.high:+.3f}"
         tests.append(
-            f"{name}: mined - in-batch = {told.difference:+.3f} "
-            f"({told.interval.low:+.3f} to {told.interval.high:+.3f}), p = {told.p:.3f} ({told.method} over {len(unseen)} unseen queries, means over seeds); {hard.found} "
-            f"negatives for {len(pairs)} pairs of {len(known)} queries."
+            f"{name}: mined - in-batch = {told.difference:+.3f} ({interval}), p = {told.p:.3f} ({told.method} over "
+            f"{len(unseen)} unseen queries, means over seeds); {hard.found} negatives for {len(pairs)} pairs of "
+            f"{len(known)} queries."
         )
     return [*lines, "", *(f"- {one}" for one in tests)]
 

@@ -76,6 +76,12 @@ JOBS: dict[str, tuple[Callable[[Path], tuple[Taught, Taught]], TrainConfig]] = {
 }
 
 
+def size(data: Taught) -> int:
+    if isinstance(data, Labelled):
+        return len(data.texts)
+    return len(data.sentences if isinstance(data, Tagged) else data.questions)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("job", choices=JOBS)
@@ -86,8 +92,7 @@ def main() -> None:
     read, config = JOBS[args.job]
     config = replace(config, seed=args.seed)
     data, held = read(args.data)
-    sizes = [len(one.texts if isinstance(one, Labelled) else one.sentences if isinstance(one, Tagged) else one.questions)
-             for one in (data, held)]  # fmt: skip
+    sizes = [size(one) for one in (data, held)]
     with tempfile.TemporaryDirectory() as folder:
         origin = find(MODEL, local_files_only=True)
         done = train_head(origin, data, Path(folder), config, held_back=held, progress=True)
