@@ -69,9 +69,9 @@ def xquad(data: Path) -> tuple[Taught, Taught]:
 
 
 JOBS: dict[str, tuple[Callable[[Path], tuple[Taught, Taught]], TrainConfig]] = {
-    "banking77": (banking77, replace(BASE, epochs=8, learning_rate=1e-4, head_rate=1e-3)),
-    "sst2": (sst2, replace(BASE, epochs=4, learning_rate=1e-4, head_rate=5e-4)),
-    "conll2003": (conll2003, replace(BASE, epochs=5, learning_rate=2e-4, head_rate=1e-3)),
+    "banking77": (banking77, replace(BASE, epochs=6, batch_size=64, learning_rate=2e-4, head_rate=2e-3)),
+    "sst2": (sst2, replace(BASE, epochs=3, learning_rate=1e-4, head_rate=5e-4)),
+    "conll2003": (conll2003, replace(BASE, epochs=4, learning_rate=2e-4, head_rate=1e-3)),
     "xquad": (xquad, replace(BASE, epochs=12, learning_rate=2e-4, head_rate=1e-3, batch_size=16)),
 }
 

@@ -11,14 +11,24 @@ from sentvec.cli.common import Device, Offline, shown
 from sentvec.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from sentvec.runtime.origin import Origin
     from sentvec.train.batches import Kind
     from sentvec.train.config import TrainConfig
+    from sentvec.train.loop import Trained
+
+
+EMBEDDING, MASKED = "embedding", "masked-lm"
+_TASK = (
+    "embedding; or, with a head of its own: text-classification, regression, token-classification, "
+    "question-answering; or masked-lm, on plain text."
+)
 
 
 def train(
     model: Annotated[str, typer.Option("--model", "-m", help="A folder, or a repository on the Hugging Face Hub.")],
     data: Annotated[list[str], typer.Option(help="A file or folder of examples; may be given again.")],
     output: Annotated[Path, typer.Option("--out", "-o", help="The folder to save the trained model in.")],
+    task: Annotated[str, typer.Option(help=_TASK)] = EMBEDDING,
     loss: Annotated[str | None, typer.Option(help="Name of the loss; else the usual one for the data.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings, as a run writes it.")] = None,
     evaluate_on: Annotated[
@@ -74,8 +84,12 @@ def train(
         typer.echo(shown(describe(datasets[-1])), err=True)
     origin = find(model, local_files_only=local_files_only, pooling=pooling, max_seq_length=max_seq_length)
     done = train_embedder(origin, datasets, output, chosen, evaluate_on=evaluate_on, device=device, resume=resume)
+    _say(done)
+
+
+def _say(done: Trained) -> None:
     scores = "".join(f"; {name} {value:.4f}" for name, value in done.scores.items())
-    typer.echo(shown(f"{done.steps} steps in {done.seconds:.0f} s{scores}: {output}"), err=True)
+    typer.echo(shown(f"{done.steps} steps in {done.seconds:.0f} s{scores}: {done.folder}"), err=True)
 
 
 def _config(path: Path | None, given: dict[str, Any], settings: list[str]) -> TrainConfig:
@@ -102,3 +116,26 @@ def _named(text: str, option: str) -> tuple[str, str]:
     if not sign or not name:
         raise InvalidInput(f"{option} is {text!r}; give it as name=value.")
     return name.strip().replace("-", "_"), value.strip()
+
+
+def _with_head(
+    task: str,
+    origin: Origin,
+    data: Path,
+    output: Path,
+    config: TrainConfig,
+    held: Path | None,
+    *,
+    skip_bad: bool,
+    **how: Any,
+) -> Trained:
+    from sentvec.train.tasks import Asked, read_documents, read_taught, train_head, train_masked
+
+    if task == MASKED:
+        if held is not None:
+            raise InvalidInput("--task masked-lm is not scored during training; leave --eval away.")
+        return train_masked(origin, read_documents(data), output, config, **how)
+    taught = read_taught(task, data, skip_bad=skip_bad)
+    labels = None if isinstance(taught, Asked) else taught.labels or None
+    held_back = None if held is None else read_taught(task, held, labels, skip_bad=skip_bad)
+    return train_head(origin, taught, output, config, held_back=held_back, **how)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sentvec.checkpoint.headed import Headed
-from sentvec.errors import InvalidInput
+from sentvec.checkpoint.headed import Headed, load_headed
+from sentvec.errors import ConfigError, HeadNotFound, InvalidInput
 from sentvec.ops.rank import spearman
 from sentvec.runtime.headed import HeadedModel
 from sentvec.runtime.origin import Origin
@@ -21,10 +22,14 @@ from sentvec.text.tokenizer import Text
 from sentvec.train.config import TrainConfig
 from sentvec.train.heads import IGNORED, HeadLearner, new_headed
 from sentvec.train.loop import Judge, Trained, train
+from sentvec.train.pretrain import MaskedSource, Masking
+from sentvec.train.read import read_dataset
 from sentvec.train.rows import Question, RowSource, question_rows, text_rows, word_rows
 from sentvec.train.spans import answer_scores, entity_f1
 
 REGRESSION = "regression"
+TASKS = ("text-classification", REGRESSION, "token-classification", "question-answering")
+"""What `read_taught` reads and `train_head` learns."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,56 @@ def train_head(
     )
 
 
+def train_masked(
+    origin: Origin,
+    documents: Sequence[Sequence[str]],
+    folder: Path,
+    config: TrainConfig,
+    *,
+    masking: Masking | None = None,
+    pairs: str | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    progress: bool | None = None,
+) -> Trained:
+    """Go on with pre-training on plain text: masked words, and pairs of passages where they are asked for.
+
+    Args:
+        origin: the model; its head for masked words is kept where it has one.
+        documents: each a list of sentences or paragraphs.
+        folder: where the model goes; see `sentvec.train.loop.train`.
+        config: settings; `loss` is given by the task.
+        masking: what is masked.
+        pairs: None, "nsp" or "sop"; see `sentvec.train.pretrain`.
+        device, resume, progress: as for `train_head`.
+
+    Raises:
+        InvalidInput: there is nothing to learn from.
+        ModelError, OutputError, NonFiniteOutput: see `new_headed` and `sentvec.train.loop.train`.
+    """
+    task = "masked-lm" if pairs is None else "pre-training"
+    try:
+        headed = load_headed(origin.folder, task)
+    except (HeadNotFound, ConfigError):  # an encoder alone, or an embedder
+        headed = new_headed(origin.folder, task, seed=config.seed)
+    learner = HeadLearner(headed, config, device=device)
+    heads = tuple(headed.heads)
+    limit = origin.changes.get("max_seq_length", headed.checkpoint.recipe.max_seq_length)
+    source = MaskedSource(
+        documents,
+        headed.checkpoint.tokenizer,
+        limit,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        masking=masking,
+        pairs=pairs,
+        heads=(heads[0], heads[-1]),
+        team=learner.team,
+    )
+    found = hashlib.sha256(f"{origin.name} {masking} {pairs} {documents!r}".encode("utf-8", "surrogatepass"))
+    return train(learner, source, folder, config, origin=found.hexdigest(), resume=resume, progress=progress)
+
+
 def judge_of(data: Taught) -> Judge[Headed]:
     """Return what scores a model on labelled data: accuracy, correlation, F1 of entities, or F1 of answers."""
 
@@ -184,6 +239,53 @@ _SCORES: dict[type, Callable[..., dict[str, float]]] = {
 
 def _labels(data: Taught) -> tuple[str, ...]:
     return () if isinstance(data, Asked) else data.labels
+
+
+def read_taught(task: str, path: Path, labels: Sequence[str] | None = None, *, skip_bad: bool = False) -> Taught:
+    """Read the file of a task.
+
+    Args:
+        task: text-classification (texts or pairs with labels), regression (pairs with scores), token-classification
+            (words, see `read_tagged`) or question-answering (SQuAD's JSON).
+        path: the file.
+        labels: names of the labels in the order of their numbers, as another file had them.
+        skip_bad: leave out rows that cannot be used.
+
+    Raises:
+        InvalidInput: the task is not known, or the file is not one of its own.
+    """
+    if task not in TASKS:
+        raise InvalidInput(f"task {task!r} is not known. Known: {', '.join(TASKS)}.")
+    if task == "token-classification":
+        return read_tagged(path, labels)
+    if task == "question-answering":
+        return read_squad(path)
+    found = read_dataset(path, labels=labels, skip_bad=skip_bad)
+    wanted = ("scored",) if task == REGRESSION else ("classes", "labelled_pairs")
+    if found.kind not in wanted:
+        raise InvalidInput(f"{path} holds {found.kind}; {task} learns from {' or '.join(wanted)}.")
+    texts: list[Text] = [
+        one.texts[0] if len(one.texts) == 1 else (one.texts[0], one.texts[1]) for one in found.examples
+    ]
+    values = [float(str(one.value)) for one in found.examples]
+    if task == REGRESSION:
+        return Labelled(texts, values)
+    names = found.labels or tuple(str(number) for number in range(int(max(values)) + 1))
+    return Labelled(texts, [int(value) for value in values], names)
+
+
+def read_documents(path: Path) -> list[list[str]]:
+    """Read plain text: a sentence or paragraph a line, and an empty line between documents.
+
+    Raises:
+        InvalidInput: the file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} cannot be read ({error}).") from None
+    blocks = re.split(r"\n\s*\n", text.replace("\r\n", "\n"))
+    return [lines for block in blocks if (lines := [line.strip() for line in block.split("\n") if line.strip()])]
 
 
 def read_tagged(path: Path, labels: Sequence[str] | None = None) -> Tagged:
