@@ -25,6 +25,7 @@ from sentvec.cli import (
     index,
     info,
     inspect,
+    mine,
     mine_paraphrases,
     run,
     search,
@@ -48,6 +49,7 @@ app.command("search")(search.search)
 app.command("info")(info.info)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
+app.command("mine")(mine.mine)
 app.command("run")(run.run)
 app.command("fit")(fit.fit)
 app.command("dedupe")(dedupe.dedupe)
