@@ -55,6 +55,7 @@ bench: install ## measure all there is to measure (forty minutes); make bench AR
 	.venv/bin/python benchmarks/quality.py $(ARGS)
 	.venv/bin/python benchmarks/parity.py $(ARGS)
 	.venv/bin/python benchmarks/refusals.py $(ARGS)
+	.venv/bin/python benchmarks/tasks.py $(ARGS)
 	@$(MAKE) --no-print-directory speed memory
 
 speed: install ## sentvec beside its peers: tokens/s, cosines, memory; ARGS=--help says what can be chosen

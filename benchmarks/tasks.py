@@ -155,8 +155,8 @@ def measure(task: Task, texts: Sequence[str], rounds: int, clock: Callable[[], f
         encoder.encode(read)
         beside = ["–", "–", "–"]
         if theirs is not None:
-            sample = by_length[:: max(1, len(texts) // 64)]
-            batch = min(BATCHES, key=lambda size: min(seconds(lambda: rival(sample, size), clock) for _ in range(2)))
+            sample = by_length[:: max(1, len(texts) // 32)]
+            batch = min(BATCHES, key=lambda size: seconds(lambda: rival(sample, size), clock))
             expected = rival(by_length, batch)
             same = sum(task.first(found[i]) == task.first(one) for i, one in zip(by_length, expected, strict=True))
             contenders["theirs"] = lambda: rival(by_length, batch)
