@@ -78,6 +78,10 @@ def test_each_text_goes_through_the_encoder_once_for_all_layers(model, monkeypat
         (PAIRS[:3], [2, 2, 2], {}, "all scores are 2"),
         (PAIRS, SCORES, {"poolings": ["first_last_mean"]}, "does not read one layer alone"),
         (PAIRS, SCORES, {"poolings": []}, "names none"),
+        (PAIRS[:3], [1, float("nan"), 3], {}, "score 1 is nan"),
+        (PAIRS[:3], ["1", "2", "3"], {}, "score 0 is '1'"),
+        ([*PAIRS[:2], ("alone",)], [1, 2, 3], {}, "pair 2 is .*give a tuple of two str"),
+        ([("a cat", "a cat")] * 3, [1, 2, 3], {}, "every layer gives all pairs the same cosine"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(model, pairs, scores, options, said):

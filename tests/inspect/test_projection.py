@@ -92,3 +92,9 @@ def test_a_package_that_is_not_there_is_named(monkeypatch, method, package):
 def test_what_cannot_be_laid_out_is_refused(count, method, said):
     with pytest.raises(InvalidInput, match=said):
         project(clusters()[0][:count], method)
+
+
+@pytest.mark.parametrize("vectors", [np.full((3, 4), np.nan), np.full((3, 4), np.inf), np.ones(4), np.ones((3, 4, 2))])
+def test_vectors_that_are_none_are_refused(vectors):
+    with pytest.raises(InvalidInput, match="cannot be laid out; give finite numbers"):
+        project(vectors)

@@ -7,10 +7,11 @@ import logging
 
 import numpy as np
 import pytest
+import torch
 from tests.builders import add_modules, pooling_config, tiny_bert, tiny_roberta, write_json
 
 from sentvec import Embedder
-from sentvec.errors import InvalidInput
+from sentvec.errors import InvalidInput, NonFiniteOutput
 from sentvec.inspect.why import SUMS, explain_similarity
 
 PAIRS = [
@@ -107,3 +108,11 @@ def test_what_is_cut_off_is_said(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, logger="sentvec"):
         explain_similarity(model, "cat " * 100, "dog")
     assert "lost their end" in caplog.text
+
+
+def test_damaged_weights_are_said(tmp_path):
+    model = Embedder.from_pretrained(tiny_bert(tmp_path / "m"))
+    with torch.no_grad():
+        next(model.encoder.layers.parameters()).fill_(float("nan"))
+    with pytest.raises(NonFiniteOutput, match="the checkpoint's weights are damaged"):
+        explain_similarity(model, "a cat", "a dog")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from numbers import Real
 
 import numpy as np
 import torch
@@ -74,7 +76,8 @@ def layer_study(
         progress: as for `Embedder.encode`.
 
     Raises:
-        InvalidInput: there are fewer than three pairs, not as many scores, or scores that are all equal.
+        InvalidInput: there are fewer than three pairs, not as many scores, or scores or cosines that are all equal;
+            something is not a pair of texts, or not a number.
         UnknownPooling: a pooling is not known; InvalidInput: it needs more than one layer.
     """
     _check(pairs, scores, poolings)
@@ -87,6 +90,11 @@ def layer_study(
             advance(len(part))
     together = torch.cat(cosines).T  # (places in the table + 1, pairs)
     found = 100 * spearman(together, wanted)
+    if found[:-1].isnan().all():
+        raise InvalidInput(
+            "every layer gives all pairs the same cosine, so there is no order to compare; give pairs of texts that "
+            "differ, in more than what is cut off."
+        )
     return LayerStudy(
         model=model.name,
         pairs=len(pairs),
@@ -134,5 +142,10 @@ def _check(pairs: Sequence[tuple[str, str]], scores: Sequence[float], poolings: 
         raise InvalidInput(f"there are {len(pairs)} pairs of texts, but {len(scores)} scores; give one for each.")
     if len(pairs) < 3:
         raise InvalidInput(f"a rank correlation of {len(pairs)} pairs says nothing; give at least three.")
+    for place, (pair, score) in enumerate(zip(pairs, scores, strict=True)):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise InvalidInput(f"pair {place} is {str(pair)[:60]!r}; give a tuple of two str.")
+        if not isinstance(score, Real) or not math.isfinite(score):
+            raise InvalidInput(f"score {place} is {score!r}, which should be a number.")
     if len(set(scores)) < 2:
         raise InvalidInput(f"all scores are {scores[0]}, so there is no order to compare with.")

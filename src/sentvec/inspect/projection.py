@@ -43,12 +43,16 @@ def project(vectors: Vectors, method: str = "pca", *, seed: int = 0) -> Projecte
         InvalidInput: the method is not known, or there are too few vectors for it.
         MissingExtra: the method's package is not installed.
     """
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise InvalidInput(f"method {method!r} is not known. Known: {', '.join(METHODS)}.")
     least = 2 if method == "pca" else 5
     if len(vectors) < least:
         raise InvalidInput(f"{method} lays out at least {least} texts, but {len(vectors)} came.")
-    return METHODS[method](np.asarray(vectors, dtype=np.float64), seed)
+    found = np.asarray(vectors, dtype=np.float64)
+    if found.ndim != 2 or not np.isfinite(found).all():
+        what = f"of shape {found.shape}" if found.ndim != 2 else "with NaN or infinity"
+        raise InvalidInput(f"vectors {what} cannot be laid out; give finite numbers as (texts, dim).")
+    return METHODS[method](found, seed)
 
 
 def pca(vectors: NDArray[np.float64], seed: int = 0) -> Projected:

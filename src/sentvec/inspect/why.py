@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sentvec.checkpoint.recipe import Recipe
-from sentvec.errors import InvalidInput
+from sentvec.errors import InvalidInput, NonFiniteOutput
 from sentvec.inspect.capture import Reading, labels
 from sentvec.models.heads import Projection
 from sentvec.nn.probe import Probe
@@ -88,6 +88,7 @@ def explain_similarity(
 
     Raises:
         InvalidInput: the model's vectors are no sums over tokens, or a text or prompt cannot be used.
+        NonFiniteOutput: a vector holds NaN or infinity.
     """
     check_recipe(model.recipe)
     sides = [
@@ -95,6 +96,11 @@ def explain_similarity(
     ]
     (rows, left), (columns, right) = sides
     matrix = (left @ right.T).numpy()  # (rows, columns)
+    if not np.isfinite(matrix).all():
+        raise NonFiniteOutput(
+            "what tokens add to the cosine holds NaN or infinity. Try precision='float32'; if it is float32 already, "
+            "the checkpoint's weights are damaged."
+        )
     return Explanation(
         model=model.name, rows=tuple(rows), columns=tuple(columns), matrix=matrix, score=float(matrix.sum())
     )
