@@ -26,8 +26,8 @@ Places = Sequence[Mapping[str, int]]
 def weight_and_bias(rows: Iterable[tuple[str, str | tuple[str, ...]]]) -> Names:
     """Write out rows of a table of names for parameters that come in twos, a star in the place of their last part.
 
-    >>> weight_and_bias([("norm.*", "ln.*"), ("qkv.*", ("q.*", "k.*"))])[::2]
-    (('norm.weight', ('ln.weight',)), ('norm.bias', ('ln.bias',)))
+    >>> weight_and_bias([("norm.*", "ln.*"), ("qkv.*", ("q.*", "k.*"))])[1:3]
+    (('norm.bias', ('ln.bias',)), ('qkv.weight', ('q.weight', 'k.weight')))
     """
     given = [(ours, (theirs,) if isinstance(theirs, str) else theirs) for ours, theirs in rows]
     return tuple(
