@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -32,6 +33,13 @@ class TestAttention:
         page = (tmp_path / "p.html").read_text(encoding="utf-8")
         assert f"<title>Attention: {title}" in page or title in page
         assert '"labels":["[CLS]","the","cat","[SEP]","dog","##s","[SEP]"]' in page
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
+    def test_a_name_that_is_not_utf8(self, sentvec, tmp_path):
+        ended = sentvec("attention", "m", "the cat", "-o", "p\udcff.html")
+        assert ended.code == 0
+        assert r"p\udcff.html: " in ended.err
+        assert (tmp_path / "p\udcff.html").is_file()
 
     @pytest.mark.parametrize(
         ("arguments", "said"),

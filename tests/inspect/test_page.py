@@ -115,3 +115,11 @@ def test_data_is_one_json_object():
     page = similarity_view(explained(EVIL, ["b"]))
     inside = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.html)[1]
     assert tuple(json.loads(inside)["rows"]) == EVIL
+
+
+def test_halves_of_characters_are_shown_as_unknown_ones(tmp_path):
+    """As names of files hold that are not UTF-8, and groups from JSON."""
+    page = similarity_view(explained(["a\ud800"], ["b"], model="mod\udcff"))
+    assert page.save(tmp_path / "page.html").read_text(encoding="utf-8") == page.html
+    assert "mod? · 1 × 1 tokens" in page.html
+    assert '["a?"]' in page.html

@@ -79,17 +79,16 @@ def page(view: str, *, title: str, about: str, data: Mapping[str, Any], height: 
     """
     assets = files("sentvec.inspect") / "assets"
     script = "\n".join((assets / name).read_text(encoding="utf-8") for name in ("common.js", "matrix.js", f"{view}.js"))
-    return Page(
-        _TEMPLATE.format(
-            policy=_POLICY,
-            title=html.escape(title),
-            about=html.escape(about),
-            style=(assets / "page.css").read_text(encoding="utf-8"),
-            data=_inside_script(data),
-            script=script,
-        ),
-        height,
+    whole = _TEMPLATE.format(
+        policy=_POLICY,
+        title=html.escape(title),
+        about=html.escape(about),
+        style=(assets / "page.css").read_text(encoding="utf-8"),
+        data=_inside_script(data),
+        script=script,
     )
+    # names of files and groups may hold halves of characters, which no file can
+    return Page(whole.encode("utf-8", "replace").decode(), height)
 
 
 def floats(values: NDArray[Any]) -> dict[str, Any]:
