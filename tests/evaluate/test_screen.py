@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sentvec.evaluate.screen import distances, fastest, products
+from sentvec.evaluate.screen import Pairs, asked, distances, fastest, products
 
 
 def vectors(kind, count, dim, seed):
@@ -22,8 +22,9 @@ def vectors(kind, count, dim, seed):
 
 
 def everything(rough):
-    row, column = torch.ones_like(rough.values, dtype=torch.bool).nonzero(as_tuple=True)
-    return rough.exact(row, column).view(rough.values.shape)
+    queries, documents = rough.values.shape
+    row, column = np.divmod(np.arange(queries * documents), documents)
+    return torch.from_numpy(rough.exact(Pairs(row, column, np.full(queries, documents)))).view(queries, documents)
 
 
 @pytest.mark.parametrize("low", [torch.float32, torch.bfloat16])
@@ -31,7 +32,7 @@ def everything(rough):
 @pytest.mark.parametrize("dim", [1, 3, 384, 1024])
 def test_products_are_as_near_as_is_said(low, kind, dim):
     queries, documents = vectors(kind, 23, dim, 0), vectors(kind, 301, dim, 1)
-    rough = products(queries, documents, low)
+    rough = products(asked(queries, low), documents)
     exact = queries.double() @ documents.double().T
     # rounding the result to its format is not part of the error: it keeps the order
     rounding = exact.abs() * (2.0**-8 if low == torch.bfloat16 else 2.0**-24)
@@ -43,31 +44,32 @@ def test_products_are_as_near_as_is_said(low, kind, dim):
 def test_no_pair_that_reaches_a_bar_is_missed(low):
     for kind in ("even", "one cone", "between"):
         queries, documents = vectors(kind, 20, 64, 2), vectors(kind, 500, 64, 3)
-        rough = products(queries, documents, low)
+        rough = products(asked(queries, low), documents)
         exact = everything(rough)
         for bar in (exact.sort(dim=1).values[:, -7:-6], exact.sort(dim=1).values[:, 7:8], torch.zeros(20, 1)):
-            row, column = rough.reaching(bar)
+            pairs = rough.reaching(bar)
             found = torch.zeros_like(exact, dtype=torch.bool)
-            found[row, column] = True
+            found[pairs.row, pairs.column] = True
             assert (found | (exact < bar)).all()
-            assert (np.diff(row.numpy()) >= 0).all()
+            assert (np.diff(pairs.row) >= 0).all()
+            assert np.array_equal(pairs.counts, np.bincount(pairs.row, minlength=20))
 
 
 def test_bars_above_zero_let_few_others_through():
     queries, documents = (torch.nn.functional.normalize(vectors("even", n, 384, n)) for n in (50, 4000))
-    rough = products(queries, documents, torch.bfloat16)
+    rough = products(asked(queries, torch.bfloat16), documents)
     bar = everything(rough).topk(100).values[:, -1:]
     assert (bar > 0).all()
-    assert 5000 <= len(rough.reaching(bar)[0]) <= 10_000
+    assert 5000 <= len(rough.reaching(bar).row) <= 10_000
 
 
 def test_exact_products_of_equal_vectors_are_equal_wherever_they_stand():
     queries = vectors("even", 9, 100, 4)
     for count in (1, 2, 5, 17, 1001):
         documents = vectors("even", 1, 100, 5).expand(count, 100).contiguous()
-        for asked in (queries, queries[:1]):
-            exact = everything(products(asked, documents, torch.float32))
-            alone = everything(products(asked, documents[:1], torch.float32))
+        for some in (asked(queries, torch.float32), asked(queries[:1], torch.float32)):
+            exact = everything(products(some, documents))
+            alone = everything(products(some, documents[:1]))
             assert (exact == alone).all()
 
 

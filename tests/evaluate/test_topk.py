@@ -111,8 +111,9 @@ def test_what_cannot_be_ranked_is_refused_with_its_place():
         top.add(broken, np.arange(5000))
     with pytest.raises(NonFiniteOutput, match="query 1 holds NaN"):
         TopK(np.array([[1, 1], [np.inf, 1]], np.float32), 3)
-    with pytest.raises(NonFiniteOutput, match="too large for float32"):
-        streamed(rows[:1] * 1e25, rows * 1e25, np.arange(5000), 3, "dot")
+    with pytest.raises(NonFiniteOutput, match="query 0 is too long for float32"):
+        streamed(rows[:1] * 1e25, rows, np.arange(5000), 3, "dot")
+    assert np.isfinite(streamed(rows[:1] * 9e18, rows * 9e18, np.arange(5000), 3, "dot")[0]).all()
     with pytest.raises(InvalidInput, match=r"\(5, 3\); accepted: \(n, 4\)"):
         top.add(np.ones((5, 3), np.float32), np.arange(5))
     with pytest.raises(InvalidInput, match="k is 0"):
