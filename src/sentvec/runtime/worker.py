@@ -73,9 +73,11 @@ class Worker:
         model = self._model
         report = Truncation(model.max_seq_length)
         read: list[int] = []
-        vectors = model._engine.encode(
-            window, model._job(**task.options), report, lambda steps, tokens=0: read.append(tokens)
-        )
+
+        def advance(steps: int, tokens: int = 0, *, label: str | None = None) -> None:
+            read.append(tokens)
+
+        vectors = model._engine.encode(window, model._job(**task.options), report, advance)
         return Answer(vectors, report, sum(read))
 
 

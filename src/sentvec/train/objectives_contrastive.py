@@ -89,8 +89,8 @@ class Sigmoid(nn.Module):
 
     def forward(self, vectors: Vectors, batch: Batch) -> Tensor:
         """Return the loss, ()."""
-        given, named = as_contrast(vectors, batch)
-        return sigmoid(*given, **named, temperature=self.temperature(), bias=self.bias)
+        (queries, documents), named = as_contrast(vectors, batch)
+        return sigmoid(queries, documents, mask=named["mask"], temperature=self.temperature(), bias=self.bias)
 
 
 class Guided(nn.Module):

@@ -32,7 +32,7 @@ def known_positives(
     for column, text in enumerate(documents):
         places[text].append(column)
     rows = defaultdict(list)
-    belong = defaultdict(set)
+    belong: defaultdict[Hashable, set[Hashable]] = defaultdict(set)
     for row, (query, text) in enumerate(zip(queries, positives, strict=True)):
         rows[query].append(row)
         belong[query] |= {query, text}

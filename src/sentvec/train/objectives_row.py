@@ -67,7 +67,7 @@ class Row:
 
 def _hints(build: Callable[..., nn.Module]) -> dict[str, Any]:
     """Find the types of options: of a module's constructor, or of the loss that a builder passes them to."""
-    hints = get_type_hints(build.__init__ if isinstance(build, type) else type(build).__call__)
+    hints = get_type_hints(vars(build)["__init__"] if isinstance(build, type) else type(build).__call__)
     loss = getattr(build, "loss", None)
     return hints if loss is None else {**get_type_hints(loss), **hints}
 
