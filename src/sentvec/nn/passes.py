@@ -40,8 +40,7 @@ _FUNCTIONS: dict[str, list[Any]] = {
     "sentvec_adamw": [POINTER] * 5 + [COUNT] + [POINTER] * 3 + [DOUBLE] * 4,
     "sentvec_fast": [INT],
     "sentvec_linear": [INT, POINTER, COUNT, POINTER, COUNT, COUNT, POINTER, INT, POINTER, POINTER],
-    "sentvec_back": [INT, POINTER, COUNT, POINTER, COUNT, COUNT, POINTER, INT],
-    "sentvec_back_act": [INT, POINTER, COUNT, POINTER, COUNT, COUNT, INT, POINTER, POINTER, POINTER],
+    "sentvec_back": [INT, POINTER, COUNT, POINTER, COUNT, COUNT, POINTER, POINTER, INT],
     "sentvec_outer": [INT, POINTER, POINTER, COUNT, COUNT, COUNT, POINTER, POINTER, INT, INT],
 }  # fmt: skip
 _GIVES = {"sentvec_fast": INT, "sentvec_length": DOUBLE}
@@ -228,7 +227,7 @@ def _right(made: ctypes.CDLL) -> bool:
         linear = nn.Linear(32, 48, device="meta").to_empty(device="cpu")  # the caller's random numbers stay as they are
         for parameter in linear.parameters():
             parameter.normal_(generator=generator)
-        found, expected = (x.activated(d, linear, "gelu")[1] for x in (CompiledProducts(made), TorchProducts()))
+        found, expected = (x.activated(d, linear, "gelu")[0] for x in (CompiledProducts(made), TorchProducts()))
         pairs = [
             (one.attend(qkv.detach(), batch, 2, none), mixed.detach()),
             (one.attend_back(qkv.detach(), d, batch, 2, none), slope),

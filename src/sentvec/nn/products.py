@@ -36,7 +36,7 @@ class Products(Protocol):
         """(tokens, inputs) -> (tokens, outputs)."""
 
     def activated(self, x: Tensor, map_: nn.Linear, act: str) -> tuple[Tensor, Tensor]:
-        """Return (tokens, outputs), and the same through an activation."""
+        """Return (tokens, outputs) through an activation, and the activation's slope at each."""
 
     def back(self, d: Tensor, map_: nn.Linear) -> Tensor:
         """Gradient of outputs (tokens, outputs) -> gradient of inputs (tokens, inputs)."""
@@ -44,8 +44,8 @@ class Products(Protocol):
     def back_into(self, d: Tensor, map_: nn.Linear, total: Tensor) -> None:
         """Add the gradient of inputs to `total`, (tokens, inputs) float32."""
 
-    def back_activated(self, d: Tensor, map_: nn.Linear, inner: Tensor, act: str) -> tuple[Tensor, Tensor]:
-        """Return the gradient of `inner`, whose activation was the input; and that input again."""
+    def back_sloped(self, d: Tensor, map_: nn.Linear, slopes: Tensor) -> Tensor:
+        """Return the gradient of inputs, times slopes: of what an activation made the inputs from."""
 
     def outer(self, d: Tensor, x: Tensor, matrix: Tensor, bias: Tensor, add: bool, add_bias: bool) -> None:
         """Write, or add, gradients of a map's matrix (outputs, inputs) and bias (outputs,), float32."""
@@ -61,7 +61,7 @@ class TorchProducts:
     def activated(self, x: Tensor, map_: nn.Linear, act: str) -> tuple[Tensor, Tensor]:
         """See `Products`."""
         inner = self.linear(x, map_)
-        return inner, FORWARD[act](inner)
+        return FORWARD[act](inner), SLOPES[act](torch.ones_like(inner), inner)
 
     def back(self, d: Tensor, map_: nn.Linear) -> Tensor:
         """See `Products`."""
@@ -71,9 +71,9 @@ class TorchProducts:
         """See `Products`."""
         total += self.back(d, map_)
 
-    def back_activated(self, d: Tensor, map_: nn.Linear, inner: Tensor, act: str) -> tuple[Tensor, Tensor]:
+    def back_sloped(self, d: Tensor, map_: nn.Linear, slopes: Tensor) -> Tensor:
         """See `Products`."""
-        return SLOPES[act](self.back(d, map_), inner), FORWARD[act](inner)
+        return self.back(d, map_).mul_(slopes)
 
     def outer(self, d: Tensor, x: Tensor, matrix: Tensor, bias: Tensor, add: bool, add_bias: bool) -> None:
         """See `Products`."""
@@ -96,28 +96,25 @@ class CompiledProducts:
 
     def activated(self, x: Tensor, map_: nn.Linear, act: str) -> tuple[Tensor, Tensor]:
         """See `Products`."""
-        inner, out = (x.new_empty(len(x), map_.out_features) for _ in range(2))
-        self._linear(x, map_, ACTS[act], inner, out)
-        return inner, out
+        out, slopes = (x.new_empty(len(x), map_.out_features) for _ in range(2))
+        self._linear(x, map_, ACTS[act], slopes, out)
+        return out, slopes
 
     def back(self, d: Tensor, map_: nn.Linear) -> Tensor:
         """See `Products`."""
         out = d.new_empty(len(d), map_.in_features)
-        self._back(d, map_, out, add=False)
+        self._back(d, map_, None, out, add=False)
         return out
 
     def back_into(self, d: Tensor, map_: nn.Linear, total: Tensor) -> None:
         """See `Products`."""
-        self._back(d, map_, total, add=True)
+        self._back(d, map_, None, total, add=True)
 
-    def back_activated(self, d: Tensor, map_: nn.Linear, inner: Tensor, act: str) -> tuple[Tensor, Tensor]:
+    def back_sloped(self, d: Tensor, map_: nn.Linear, slopes: Tensor) -> Tensor:
         """See `Products`."""
-        gradient, out = torch.empty_like(inner), torch.empty_like(inner)
-        matrix = map_.weight.contiguous()
-        self._library.sentvec_back_act(
-            *_given(d), at(matrix), *matrix.shape, ACTS[act], at(inner), at(gradient), at(out)
-        )
-        return gradient, out
+        out = torch.empty_like(slopes)
+        self._back(d, map_, slopes, out, add=False)
+        return out
 
     def outer(self, d: Tensor, x: Tensor, matrix: Tensor, bias: Tensor, add: bool, add_bias: bool) -> None:
         """See `Products`."""
@@ -125,15 +122,15 @@ class CompiledProducts:
             KINDS[d.dtype], at(d), at(x), len(d), d.shape[1], x.shape[1], at(matrix), at(bias), add, add_bias
         )
 
-    def _linear(self, x: Tensor, map_: nn.Linear, act: int, inner: Tensor | None, out: Tensor) -> None:
+    def _linear(self, x: Tensor, map_: nn.Linear, act: int, slopes: Tensor | None, out: Tensor) -> None:
         matrix = map_.weight.contiguous()
         self._library.sentvec_linear(
-            *_given(x), at(matrix), *matrix.shape, at(map_.bias.contiguous()), act, at(inner), at(out)
+            *_given(x), at(matrix), *matrix.shape, at(map_.bias.contiguous()), act, at(slopes), at(out)
         )
 
-    def _back(self, d: Tensor, map_: nn.Linear, out: Tensor, add: bool) -> None:
+    def _back(self, d: Tensor, map_: nn.Linear, slopes: Tensor | None, out: Tensor, add: bool) -> None:
         matrix = map_.weight.contiguous()
-        self._library.sentvec_back(*_given(d), at(matrix), *matrix.shape, at(out), int(add))
+        self._library.sentvec_back(*_given(d), at(matrix), *matrix.shape, at(slopes), at(out), add)
 
 
 def _given(x: Tensor) -> tuple[int, int, int]:

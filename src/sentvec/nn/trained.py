@@ -85,7 +85,8 @@ class _Kept:
     mixed: Tensor
     attention_norm: Normed
     middle: Tensor
-    inner: Tensor
+    acted: Tensor
+    slopes: Tensor
     feed_forward_norm: Normed
 
 
@@ -162,11 +163,11 @@ class _Run:
             states, middle, one = passes.add_norm(
                 products.linear(mixed, attention.output), states, layer.module.attention_norm, dropouts[1]
             )
-            inner, acted = products.activated(middle, feed_forward.up, layer.act)
+            acted, slopes = products.activated(middle, feed_forward.up, layer.act)
             states, operand, two = passes.add_norm(
                 products.linear(acted, feed_forward.down), states, layer.module.feed_forward_norm, dropouts[2]
             )
-            kept.append(_Kept(first, product, mixed, one, middle, inner, two))
+            kept.append(_Kept(first, product, mixed, one, middle, acted, slopes, two))
         return states, kept
 
 
@@ -219,8 +220,8 @@ class _Back:
         dropouts = run.dropouts(number)
         d, product, *norm = passes.norm_back(d, kept.feed_forward_norm, module.feed_forward_norm, dropouts[2])
         self._norm(layer, FEED_FORWARD_NORM, norm)
-        inner, acted = products.back_activated(product, feed_forward.down, kept.inner, layer.act)
-        self._map(layer, DOWN, product, acted)
+        inner = products.back_sloped(product, feed_forward.down, kept.slopes)
+        self._map(layer, DOWN, product, kept.acted)
         products.back_into(inner, feed_forward.up, d)
         self._map(layer, UP, inner, kept.middle)
         d, product, *norm = passes.norm_back(d, kept.attention_norm, module.attention_norm, dropouts[1])

@@ -16,7 +16,8 @@
 namespace {
 
 constexpr int ROWS = 8, WIDE = 3, PANEL = WIDE * LANES;
-constexpr int64_t BLOCK = 48;  // rows that meet a panel of weights while it is near
+constexpr int64_t FEW = 3 * ROWS;  // tokens that meet a panel while it is near: few, so that threads end together
+constexpr int64_t BLOCK = 48;      // the same for gradients of weights, whose rows are features
 constexpr int64_t DEEP = 2048;       // numbers that are summed at a time, so that panels stay in the second cache
 
 template <int K> struct Unit;
@@ -49,12 +50,15 @@ template <> struct Unit<BFLOAT16> {
 
 inline vf every(float x) { return vf{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }  // bits as they are
 
-// memory that a thread keeps: fresh pages would cost more than what is done with them
+// memory that a thread keeps: fresh pages would cost more than what is done with them. It begins with a cache line.
+struct alignas(64) Line {
+  float numbers[LANES];
+};
 template <int NUMBER> inline float* scratch(int64_t size) {
-  static thread_local std::unique_ptr<float[]> memory;
+  static thread_local std::unique_ptr<Line[]> memory;
   static thread_local int64_t has = 0;
-  if (has < size) memory.reset(new float[has = size]);
-  return memory.get();
+  if (has < size) memory.reset(new Line[(has = size) / LANES + 1]);
+  return (float*)memory.get();
 }
 
 inline int64_t panel_width(int64_t columns, int64_t first) {
@@ -102,12 +106,6 @@ inline void panel(const float* const* a, int64_t step, int64_t rows, const float
     for (int64_t j = 0; j * LANES < width; j++) epilogue.put(first + i, column + j * LANES, acc[i][j]);
 }
 
-inline int64_t block_rows(int64_t rows, int threads) {  // small enough that every thread gets some
-  int64_t block = BLOCK;
-  while (block > LANES && rows < 2 * threads * block) block -= LANES;
-  return block;
-}
-
 // two rows of bfloat16 side by side as units, or one of float32; a row that is missing is zero
 template <int K> inline vf zipped(const void* rows, int64_t row, int64_t count, int64_t width, int64_t column) {
   if constexpr (K == FLOAT32) return load_raw<vf>((const float*)rows + row * width + column);
@@ -117,9 +115,23 @@ template <int K> inline vf zipped(const void* rows, int64_t row, int64_t count, 
   return (vf)both;
 }
 
-// numbers as products have them
-template <int K> inline void rounded(const float* from, float* to) {
-  Row<K>::store((typename Row<K>::type*)to, load_raw<vf>(from));
+// sixteen units of one row of float32, and of two rows next to each other
+template <int K> inline vf units_of(const float* row, int64_t real) {
+  if constexpr (K == FLOAT32) return load_raw<vf>(row);
+  uint16_t both[2 * LANES] = {};
+#if defined(__AVX512BF16__)
+  if (real == LANES) return (vf)_mm512_cvtne2ps_pbh((__m512)load_raw<vf>(row + LANES), (__m512)load_raw<vf>(row));
+#endif
+  for (int64_t i = 0; i < 2 * real; i += LANES) Row<BFLOAT16>::store(both + i, load_raw<vf>(row + i));
+  return load_raw<vf>(both);
+}
+
+template <int K> inline vf units_of(const float* row, const float* next) {
+  if constexpr (K == FLOAT32) return load_raw<vf>(row);
+  uint16_t low[LANES], high[LANES];
+  Row<BFLOAT16>::store(low, load_raw<vf>(row));
+  Row<BFLOAT16>::store(high, load_raw<vf>(next));
+  return (vf)(__builtin_convertvector(load_raw<vh>(low), vu) | __builtin_convertvector(load_raw<vh>(high), vu) << 16);
 }
 
 // a matrix (out, in) float32 in panels, for activations (rows, in); shared among the threads that call it
@@ -130,11 +142,9 @@ template <int K> void pack_forward(const float* matrix, int64_t out, int64_t in,
   for (int64_t o = 0; o < out; o += LANES) {
     const int64_t c = o / PANEL * PANEL, width = panel_width(out, c);
     for (int64_t u = 0; u < units; u += LANES) {
-      vf tile[LANES] = {};
+      vf tile[LANES];
       const int64_t real = std::min<int64_t>(LANES, units - u);
-      for (int n = 0; n < LANES; n++)
-        for (int64_t i = 0; i < real * per; i += LANES)
-          rounded<K>(matrix + (o + n) * in + u * per + i, (float*)(tile + n) + i / per);
+      for (int n = 0; n < LANES; n++) tile[n] = units_of<K>(matrix + (o + n) * in + u * per, real);
       transpose(tile);
       for (int64_t n = 0; n < real; n++) store_raw(panels + c * units + (u + n) * width + o - c, tile[n]);
     }
@@ -146,12 +156,14 @@ template <int K> void pack_back(const float* matrix, int64_t out, int64_t in, fl
   constexpr int per = Unit<K>::numbers;
   const int64_t units = out / per;
 #pragma omp for schedule(static)
-  for (int64_t u = 0; u < units; u++)
-    for (int64_t c = 0; c < in; c += LANES) {
-      const int64_t first = c / PANEL * PANEL;
-      float two[2 * LANES] = {};  // rows next to each other, for `zipped`
-      for (int n = 0; n < per; n++) rounded<K>(matrix + (u * per + n) * in + c, two + n * LANES / per);
-      store_raw(panels + first * units + u * panel_width(in, first) + c - first, zipped<K>(two, 0, per, LANES, 0));
+  for (int64_t u = 0; u < units; u += 4)
+    for (int64_t first = 0; first < in; first += PANEL) {
+      const int64_t width = panel_width(in, first);
+      for (int64_t n = u; n < std::min(units, u + 4); n++)
+        for (int64_t j = 0; j < width; j += LANES) {
+          const float* row = matrix + n * per * in + first + j;
+          store_raw(panels + first * units + n * width + j, units_of<K>(row, row + in));
+        }
     }
 }
 
@@ -168,11 +180,10 @@ void multiply(const void* a, int64_t rows, const float* matrix, int64_t out, int
     else
       pack_forward<K>(matrix, out, in, panels);
     E mine = epilogue;
-    const int64_t block = block_rows(rows, omp_get_num_threads());
 #pragma omp for schedule(dynamic)
-    for (int64_t r = 0; r < rows; r += block)
+    for (int64_t r = 0; r < rows; r += FEW)
       for (int64_t c = 0; c < columns; c += PANEL)
-        for (int64_t i = r; i < std::min(rows, r + block); i += ROWS) {
+        for (int64_t i = r; i < std::min(rows, r + FEW); i += ROWS) {
           const int64_t real = std::min<int64_t>(ROWS, rows - i);
           const float* at[ROWS];
           for (int64_t n = 0; n < ROWS; n++) at[n] = (const float*)a + (i + std::min(n, real - 1)) * units;
@@ -200,33 +211,34 @@ void outer(const void* left, const void* right, int64_t rows, int64_t left_width
   float* room = scratch<0>(deep / per * right_width);
 #pragma omp parallel
   {
-    const int64_t block = block_rows(left_width, omp_get_num_threads());
+    int64_t block = BLOCK;  // smaller where some threads would get nothing
+    while (block > LANES && left_width < 2 * omp_get_num_threads() * block) block -= LANES;
     float* packed = scratch<1>(block * deep / per);
     for (int64_t from = 0; from < rows; from += deep) {
       const int64_t to = std::min(rows, from + deep), units = (to - from + per - 1) / per;
 #pragma omp for schedule(static)
-      for (int64_t u = 0; u < units; u++)
+      for (int64_t u = 0; u < units; u += 8)  // a few rows at a time: what is read and what is written stays near
         for (int64_t c = 0; c < right_width; c += PANEL) {
           const int64_t width = panel_width(right_width, c);
-          float* at = room + c * units + u * width;
-          for (int64_t j = 0; j < width; j += LANES)
-            store_raw(at + j, zipped<K>(right, from + u * per, rows, right_width, c + j));
+          for (int64_t n = u; n < std::min(units, u + 8); n++)
+            for (int64_t j = 0; j < width; j += LANES)
+              store_raw(room + c * units + n * width + j, zipped<K>(right, from + n * per, rows, right_width, c + j));
         }
       Sum sum{out, right_width, add || from > 0};
 #pragma omp for schedule(dynamic)
       for (int64_t r = 0; r < left_width; r += block) {
         const int64_t width = std::min(block, left_width - r);
-        for (int64_t i = 0; i < width; i += LANES) {
-          vf total = {};
-          for (int64_t u = 0; u < units; u++) {
+        vf totals[BLOCK / LANES] = {};
+        for (int64_t u = 0; u < units; u++)
+          for (int64_t i = 0; i < width; i += LANES) {
             const vf both = zipped<K>(left, from + u * per, rows, left_width, r + i);
             float* at = packed + i * units + u * ROWS;
             store_raw(at, __builtin_shufflevector(both, both, 0, 1, 2, 3, 4, 5, 6, 7));
             store_raw(at + ROWS * units, __builtin_shufflevector(both, both, 8, 9, 10, 11, 12, 13, 14, 15));
-            total += Unit<K>::sum(both);
+            totals[i / LANES] += Unit<K>::sum(both);
           }
-          if (sums) store_raw(sums + r + i, add_sums || from > 0 ? load_raw<vf>(sums + r + i) + total : total);
-        }
+        for (int64_t i = 0; sums && i < width; i += LANES)
+          store_raw(sums + r + i, add_sums || from > 0 ? load_raw<vf>(sums + r + i) + totals[i / LANES] : totals[i / LANES]);
         for (int64_t c = 0; c < right_width; c += PANEL)
           for (int64_t i = 0; i < width; i += ROWS) {
             const float* at[ROWS];
