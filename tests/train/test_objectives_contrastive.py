@@ -8,10 +8,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from tests.builders import tiny_bert
+from tests.train.runs import Pairs, learner
 
 from sentvec.errors import InvalidInput
 from sentvec.ops.losses.contrastive import guide_mask, info_nce
 from sentvec.train.batches import Batch
+from sentvec.train.config import TrainConfig
+from sentvec.train.loop import train
 from sentvec.train.objectives import objective
 
 DIM = 6
@@ -143,3 +147,37 @@ class TestMemory:
         batch, vectors = batch_of(1, 2)
         with pytest.raises(InvalidInput, match="vectors have 6 features, the memory was built for 5; pass dim=6"):
             objective("infonce_memory", dim=5)(vectors, batch)
+
+
+class Broken(Pairs):
+    """Batches that end with an error in the second epoch."""
+
+    def batches(self, epoch, start=0):
+        if epoch == 1:
+            raise OSError("the disk is gone")
+        return super().batches(epoch, start)
+
+
+class TestMemoryInARun:
+    """The loop keeps a memory as it keeps weights."""
+
+    @staticmethod
+    def run(model, out, *, source=Pairs, resume=False, **settings):
+        config = TrainConfig(epochs=2, learning_rate=1e-3, **settings)
+        taught = learner(model, config, "infonce_memory", dim=32, size=10)
+        train(taught, source(size=4, count=2), out, config, origin="x", resume=resume, progress=False)
+        return taught.extra["objective.0"].state_dict()
+
+    def test_a_resumed_run_remembers_what_an_unbroken_one_does(self, tmp_path):
+        model = tiny_bert(tmp_path / "model")
+        expected = self.run(model, tmp_path / "whole", save_every=1)
+        with pytest.raises(OSError, match="the disk is gone"):
+            self.run(model, tmp_path / "broken", source=Broken, save_every=1)
+        found = self.run(model, tmp_path / "broken", resume=True, save_every=1)
+        assert found["body.written"] == 16
+        for name, value in expected.items():
+            assert torch.equal(found[name], value)
+
+    def test_a_second_look_by_an_adversary_is_not_remembered(self, tmp_path):
+        found = self.run(tiny_bert(tmp_path / "model"), tmp_path / "out", adversary=1.0)
+        assert found["body.written"] == 16

@@ -231,9 +231,14 @@ class _Run(Generic[B, M]):
         before = table.detach().clone()
         with torch.no_grad():
             table.add_(table.grad, alpha=float(length / norm))
+        objectives = [module for name, module in self.learner.extra.items() if name.startswith("objective")]
+        for one in objectives:
+            one.eval()  # a batch that is seen a second time is not to be remembered a second time
         for turn, (number, batch) in enumerate(gathered):
             seed = drawn_from(self.config.seed, self.position.step, turn)
             self.learner.run(number, batch, 1.0 / len(gathered), seed)
+        for one in objectives:
+            one.train()
         with torch.no_grad():
             table.copy_(before)
 
