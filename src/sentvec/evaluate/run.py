@@ -24,6 +24,7 @@ from sentvec.evaluate.retrieval import evaluate_retrieval
 from sentvec.evaluate.significance import RESAMPLES, Comparison, compare, with_interval
 from sentvec.evaluate.sts import AGGREGATIONS, Sts, evaluate_sts
 from sentvec.evaluate.vectors import Counts, Model, Vectors
+from sentvec.extras import require
 from sentvec.progress import track
 from sentvec.runtime.workers import Spread
 
@@ -109,6 +110,8 @@ def evaluate(
         MissingExtra: the packages that compute the scores are not installed.
         InvalidInput, NonFiniteOutput, OutputError: a set, a vector or the cache cannot be used.
     """
+    for package in ("pytrec_eval", "scipy", "sklearn"):
+        require(package, extra="evaluate")  # what is missing is said before hours of encoding, not after them
     chosen = settings or Settings()
     begun = time.perf_counter()
     vectors = Vectors(model, cache=cache, workers=workers, progress=progress)
