@@ -7,16 +7,18 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.builders import add_modules, tiny_bert, write_json
 
 from sentvec import Embedder
-from sentvec.errors import ConfigError, InvalidInput
+from sentvec.errors import ConfigError, InvalidInput, ModelError
 from sentvec.ops import affine
-from sentvec.runtime import engine, fitting
+from sentvec.runtime import engine, fitting, flow
 
 WORDS = ["the", "cat", "sat", "on", "mat", "dog", "un", "affable", "query", "passage"]
 TEXTS = [f"{a} {b} {c}" for a in WORDS for b in WORDS for c in WORDS][::3]
-KINDS = ("whitening", "pca", "all_but_the_top", "standardisation", "rotation")
+LINEAR = ("whitening", "pca", "all_but_the_top", "standardisation", "rotation")
+KINDS = (*LINEAR, "flow")
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +31,16 @@ def tiny(folder):
     return Embedder.from_pretrained(folder, device="cpu")
 
 
+@pytest.fixture(autouse=True)
+def _short_training(monkeypatch):
+    monkeypatch.setattr(flow, "_UPDATES", 4)
+
+
 def loaded(folder):
     return Embedder.from_pretrained(folder, device="cpu")
 
 
-@pytest.mark.parametrize("kind", KINDS[:4])
+@pytest.mark.parametrize("kind", LINEAR[:4])
 def test_vectors_are_those_of_the_map_applied_by_hand(tiny, kind):
     dim = 8 if kind in ("whitening", "pca") else None
     before = tiny.encode(TEXTS).astype(np.float64)
@@ -78,7 +85,7 @@ def test_what_is_saved_is_applied_once_after_loading(tiny, kind, tmp_path):
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LINEAR)
 @pytest.mark.parametrize("modules", [("Pooling",), ("Pooling", "Normalize"), ("Pooling", "Dense", "Normalize")])
 def test_sentence_transformers_gives_the_same_vectors(kind, modules, tmp_path):
     from sentence_transformers import SentenceTransformer
@@ -106,6 +113,52 @@ def test_sentence_transformers_gives_the_same_vectors_for_a_real_model(minilm, r
     fitted.save_pretrained(tmp_path)
     theirs = SentenceTransformer(str(tmp_path), device="cpu").encode(texts)
     np.testing.assert_allclose(theirs, fitted.encode(texts), atol=1e-6)
+
+
+def test_a_flow_is_applied_as_it_was_trained(tiny):
+    before, fitted = tiny.encode(TEXTS), tiny.fit_postprocessing("flow", iter(TEXTS))
+    with torch.no_grad():
+        by_hand = flow.fit_flow(torch.from_numpy(before))(torch.from_numpy(before)).numpy()
+    np.testing.assert_allclose(fitted.encode(TEXTS, normalize=False), by_hand, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(fitted.encode(TEXTS), axis=1), 1, atol=1e-6)
+    assert np.abs(fitted.encode(TEXTS) - before).max() > 0.1
+
+
+@pytest.mark.oracle
+def test_a_flow_is_refused_by_sentence_transformers_and_not_left_out(tiny, tmp_path, caplog):
+    from sentence_transformers import SentenceTransformer
+
+    tiny.fit_postprocessing("flow", TEXTS).save_pretrained(tmp_path)
+    assert "a flow is not known to sentence-transformers, which will refuse the folder" in caplog.text
+    with pytest.raises(Exception, match=r"sentvec|Flow"):
+        SentenceTransformer(str(tmp_path), device="cpu")
+
+
+def test_a_flow_that_does_not_fit_is_refused(tiny, tmp_path):
+    tiny.fit_postprocessing("flow", TEXTS).save_pretrained(tmp_path)
+    config = tmp_path / "3_Flow" / "config.json"
+    whole = json.loads(config.read_text())
+    for key, value, told in (
+        ("features", 16, "is for 16 features, but 32 come in"),
+        ("depth", 9, "config.json says depth, width"),
+        ("width", 10**12, "config.json says depth, width"),
+        ("width", None, "config.json says depth, width"),
+    ):
+        config.write_text(json.dumps(whole | {key: value}))
+        with pytest.raises(ModelError, match=told):
+            loaded(tmp_path)
+    config.write_text(json.dumps(whole))
+    weights = tmp_path / "3_Flow" / "model.safetensors"
+    tensors = load_file(weights)
+    save_file({name: tensor for name, tensor in tensors.items() if name != "steps.0.turn"}, weights)
+    with pytest.raises(ModelError, match=r"does not fit its config.json.*steps.0.turn"):
+        loaded(tmp_path)
+
+
+def test_another_pooling_than_the_flow_was_trained_on_is_told(tiny, tmp_path):
+    tiny.fit_postprocessing("flow", TEXTS).save_pretrained(tmp_path)
+    with pytest.raises(InvalidInput, match="gives 64 features, but the map after it takes 32"):
+        Embedder.from_pretrained(tmp_path, device="cpu", pooling=["mean", "max"])
 
 
 def test_a_rotation_changes_no_cosine(tiny):
@@ -147,8 +200,12 @@ def test_a_model_saved_over_a_fitted_one_is_not_taken_for_it(tiny, tmp_path):
 
 
 def test_what_cannot_be_fitted_is_told(tiny, folder):
-    with pytest.raises(InvalidInput, match="post-processing 'whiten' is not known"):
+    with pytest.raises(InvalidInput, match="post-processing 'whiten' is not known. Known: whitening, pca, .*, flow"):
         tiny.fit_postprocessing("whiten", TEXTS)
+    with pytest.raises(InvalidInput, match="dim is 8, but a flow keeps all features"):
+        tiny.fit_postprocessing("flow", TEXTS, dim=8)
+    with pytest.raises(InvalidInput, match="9 texts are too few for a flow"):
+        tiny.fit_postprocessing("flow", TEXTS[:9])
     with pytest.raises(InvalidInput, match="0 texts say nothing"):
         tiny.fit_postprocessing("pca", [])
     with pytest.raises(InvalidInput, match="too few for 32 features"):
@@ -170,9 +227,9 @@ def test_texts_are_read_as_they_are_encoded(tiny, monkeypatch):
             read += 1
             yield text
 
-    def moments(rows, before):
+    def moments(rows, before, most):
         read_at_each_sum.append(read)
-        return affine.moments(rows, before)
+        return affine.moments(rows, before, most)
 
     monkeypatch.setattr(fitting, "moments", moments)
     tiny.fit_postprocessing("standardisation", source())

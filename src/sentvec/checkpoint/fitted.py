@@ -1,7 +1,7 @@
 """What was fitted on a user's texts: sentvec.json in, values out, and back. Other readers pass the file over.
 
-The maps themselves are Dense modules, for all to read. The file says that they were fitted, so that they are not
-fitted once more on top, and holds what sentence-transformers has no place for.
+The maps themselves are modules of the folder, and all but a flow are Dense, for all to read. The file says that they
+were fitted, so that they are not fitted once more on top, and holds what sentence-transformers has no place for.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ FILE = "sentvec.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """That the last Dense of the recipe was fitted, and not trained.
+    """That the last map of the recipe was fitted, and not trained with the model.
 
     Attributes:
-        kind: name in `sentvec.ops.affine.POSTPROCESSINGS`.
+        kind: name in `sentvec.ops.affine.POSTPROCESSINGS`, or "flow".
         texts: how many texts it was fitted on.
     """
 

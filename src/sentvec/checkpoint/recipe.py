@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from sentvec.checkpoint.fitted import Fitted
 from sentvec.models.heads import Projection
+from sentvec.nn.flow import Flow
 from sentvec.ops.calibration import Calibration
 
 
@@ -16,7 +17,7 @@ class Normalize:
     """Scale the vector to length one."""
 
 
-Step = Projection | Normalize
+Step = Projection | Flow | Normalize
 """What can follow pooling."""
 
 
@@ -52,7 +53,7 @@ class Recipe:
 
     def width(self, hidden: int) -> int:
         """Return how many features a vector has before it is cut to `dim`, for an encoder of this hidden size."""
-        widths = [step.linear.out_features for step in self.steps if isinstance(step, Projection)]
+        widths = [step.out_dim for step in self.steps if not isinstance(step, Normalize)]
         return widths[-1] if widths else hidden * len(self.pooling)
 
     @property

@@ -22,6 +22,7 @@ from sentvec.checkpoint.sentence import POOLING_KEYS
 from sentvec.models.config import write_config
 from sentvec.models.heads import Projection
 from sentvec.models.registry import architecture
+from sentvec.nn.flow import Flow
 from sentvec.text.tokenizer import Tokenizer
 
 _log = logging.getLogger("sentvec")
@@ -129,6 +130,11 @@ def _write_recipe(folder: Path, recipe: Recipe, hidden: int) -> None:
         if isinstance(step, Normalize):
             modules.append((f"{number}_Normalize", "sentence_transformers.models.Normalize"))
             (folder / f"{number}_Normalize").mkdir(exist_ok=True)
+        elif isinstance(step, Flow):
+            # a class path of our own, so that other readers stop instead of leaving the flow out
+            _log.warning("a flow is not known to sentence-transformers, which will refuse the folder")
+            modules.append((f"{number}_Flow", "sentvec.Flow"))
+            _write_flow(folder / f"{number}_Flow", step)
         else:
             modules.append((f"{number}_Dense", "sentence_transformers.models.Dense"))
             _write_dense(folder / f"{number}_Dense", step)
@@ -179,6 +185,11 @@ def _write_dense(folder: Path, projection: Projection) -> None:
         content["use_residual"] = True
     write_json(folder / "config.json", content)
     write_tensors(folder, state_of(projection))
+
+
+def _write_flow(folder: Path, flow: Flow) -> None:
+    write_json(folder / "config.json", {"features": flow.in_dim, "depth": flow.depth, "width": flow.width})
+    write_tensors(folder, state_of(flow))
 
 
 def state_of(module: object) -> dict[str, Tensor]:

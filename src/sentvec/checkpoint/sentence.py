@@ -21,6 +21,7 @@ from sentvec.checkpoint.recipe import Normalize, Recipe, Step
 from sentvec.checkpoint.weights import read_weights
 from sentvec.errors import ConfigError, InvalidInput, WeightsError
 from sentvec.models.heads import Projection
+from sentvec.nn.flow import Flow
 from sentvec.ops.pooling import check_pooling
 from sentvec.ops.similarity import similarity
 
@@ -107,7 +108,7 @@ def read_recipe(root: Path, modules: list[Module], *, hidden: int, max_tokens: i
     config = read_json_or_empty(path)
     prompts, default = _prompts(config, path)
     fitted, calibration = read_fitted(root)
-    width = next((step.linear.out_features for step in reversed(steps) if isinstance(step, Projection)), None)
+    width = next((step.out_dim for step in reversed(steps) if not isinstance(step, Normalize)), None)
     return Recipe(
         pooling=pooling,
         include_prompt=include_prompt,
@@ -172,11 +173,13 @@ def _chain(modules: list[Module], hidden: int) -> tuple[tuple[str, ...], bool, t
         elif module.kind == "Dense" and pooling is not None:
             projection = _dense(module.folder, width)
             steps.append(projection)
-            width = projection.linear.out_features
+            width = projection.out_dim
+        elif module.kind == "Flow" and pooling is not None:
+            steps.append(_flow(module.folder, width))
         elif module.kind != "Dropout":  # which does nothing outside training
             raise ConfigError(
                 f"modules.json holds {module.kind!r} where sentvec does not know what to do with it. "
-                "Known chains: Transformer, Pooling, then any of Dense, Normalize, Dropout."
+                "Known chains: Transformer, Pooling, then any of Dense, Normalize, Dropout, and sentvec's Flow."
             )
     if pooling is None:
         raise ConfigError("modules.json has no Pooling module, so there is no one vector for a text.")
@@ -231,6 +234,27 @@ def _dense(folder: Path, width: int) -> Projection:
     except RuntimeError as error:
         raise WeightsError(f"{folder / name} does not fit its config.json: {error}") from None
     return projection
+
+
+def _flow(folder: Path, width: int) -> Flow:
+    path = folder / "config.json"
+    config = read_json(path)
+    if config.get("features") != width:
+        raise ConfigError(f"{path} is for {config.get('features')!r} features, but {width} come in.")
+    tensors, name = read_weights(folder)
+    sizes = [config.get(key) for key in ("depth", "width")]
+    # before memory is taken for what a config makes up: the weights have to be of these sizes
+    read = [tuple(value.shape) for key, value in tensors.items() if key.endswith(".read.weight")]
+    if set(read) != {(sizes[1], width // 2)} or len(read) != sizes[0]:
+        raise WeightsError(
+            f"{folder / name} has couplings of the shapes {read}, config.json says depth, width {sizes}."
+        )
+    flow = Flow(dim=width, depth=len(read), width=read[0][0])
+    try:
+        flow.load_state_dict({key: value.to(torch.float32) for key, value in tensors.items()})
+    except RuntimeError as error:
+        raise WeightsError(f"{folder / name} does not fit its config.json: {error}") from None
+    return flow
 
 
 def _prompts(config: Mapping[str, Any], path: Path) -> tuple[Mapping[str, str], str | None]:

@@ -17,7 +17,7 @@ CALIBRATION = "calibration"
 
 def fit(
     kind: Annotated[
-        str, typer.Argument(help="whitening, pca, all-but-the-top, standardisation, rotation; calibration.")
+        str, typer.Argument(help="whitening, pca, all-but-the-top, standardisation, rotation, flow; calibration.")
     ],
     model: Annotated[str, typer.Argument(help="A folder, or a repository on the Hugging Face Hub.")],
     source: Annotated[
@@ -36,8 +36,9 @@ def fit(
 ) -> None:
     """Fit what follows pooling on your own texts, and save the model with it.
 
-    The saved folder works like the one before it, in sentence-transformers too. Calibration takes rows of text, text,
-    score, and learns how probably two texts are related that have this similarity.
+    The saved folder works like the one before it, in sentence-transformers too, but for a flow, which it refuses.
+    Calibration takes rows of text, text, score, and learns how probably two texts are related that have this
+    similarity.
     """
     kind = kind.replace("-", "_")
     if kind != CALIBRATION and related_from is not None:

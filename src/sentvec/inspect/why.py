@@ -17,6 +17,7 @@ from sentvec.checkpoint.recipe import Recipe
 from sentvec.errors import InvalidInput, NonFiniteOutput
 from sentvec.inspect.capture import Reading, labels
 from sentvec.models.heads import Projection
+from sentvec.nn.flow import Flow
 from sentvec.nn.probe import Probe
 from sentvec.ops.pooling import POOLINGS, drop_prefix
 from sentvec.ops.postprocess import truncate
@@ -118,6 +119,11 @@ def check_recipe(recipe: Recipe) -> None:
             f'Poolings that can: {", ".join(SUMS)}. Load the model with pooling="mean" to look at that instead.'
         )
     for step in recipe.steps:
+        if isinstance(step, Flow):
+            raise InvalidInput(
+                "the model's vectors go through a flow, after which a vector is no sum over tokens any more, so its "
+                "cosine cannot be split among them. Look at the model that the flow was fitted for."
+            )
         if isinstance(step, Projection) and not isinstance(step.act, torch.nn.Identity):
             raise InvalidInput(
                 f"the Dense module after pooling has the activation {type(step.act).__name__}, after which a vector "

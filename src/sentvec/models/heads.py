@@ -52,6 +52,7 @@ class Projection(nn.Module):
         self, *, in_dim: int, out_dim: int, bias: bool = True, act: str = "Tanh", residual: bool = False
     ) -> None:
         super().__init__()
+        self.in_dim, self.out_dim = in_dim, out_dim
         self.linear = nn.Linear(in_dim, out_dim, bias=bias)
         self.act = elementwise(act, "activation_function {!r} of a Dense module")
         self.adds_input = residual

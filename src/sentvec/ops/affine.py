@@ -19,7 +19,7 @@ LEAST_VARIANCE = 1e-9
 hold little but the rounding of float32."""
 
 SAMPLE = 8192
-"""Most vectors that are held."""
+"""Most vectors that are held, if nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Moments:
         count: how many vectors.
         mean: (dim,) float64.
         scatter: (dim, dim) float64: the outer products of vector minus mean, summed.
-        sample: (rows, dim) float32: every `stride`-th vector, `SAMPLE` at most.
+        sample: (rows, dim) float32: every `stride`-th vector.
         stride: 1 at first, and doubled whenever the sample is full.
     """
 
@@ -59,12 +59,13 @@ class Affine:
     bias: Tensor
 
 
-def moments(vectors: Tensor, before: Moments | None = None) -> Moments:
+def moments(vectors: Tensor, before: Moments | None = None, most: int = SAMPLE) -> Moments:
     """Sum up vectors, and add what was summed up before (Chan, Golub and LeVeque 1979, pairwise update).
 
     Args:
         vectors: (n, dim)
         before: of the vectors that came earlier.
+        most: vectors to hold in the sample.
 
     >>> first = moments(torch.tensor([[0.0], [2.0]]))
     >>> both = moments(torch.tensor([[4.0]]), first)
@@ -83,7 +84,7 @@ def moments(vectors: Tensor, before: Moments | None = None) -> Moments:
     shift = mean - before.mean
     between = torch.outer(shift, shift) * (before.count * len(rows) / count)
     sample, stride = torch.cat([before.sample, vectors[-before.count % before.stride :: before.stride]]), before.stride
-    while len(sample) > SAMPLE:
+    while len(sample) > most:
         sample, stride = sample[::2].clone(), stride * 2
     mean, scatter = before.mean + shift * (len(rows) / count), before.scatter + off.T @ off + between
     return Moments(count, mean, scatter, sample, stride)
@@ -172,17 +173,6 @@ POSTPROCESSINGS: dict[str, Callable[[Moments, int | None], Affine]] = {
     "standardisation": standardisation,
     "rotation": rotation,
 }
-
-
-def postprocessing(kind: str) -> Callable[[Moments, int | None], Affine]:
-    """Return the function that fits this kind of map.
-
-    Raises:
-        InvalidInput: the kind is not known.
-    """
-    if kind not in POSTPROCESSINGS:
-        raise InvalidInput(f"post-processing {kind!r} is not known. Known: {', '.join(POSTPROCESSINGS)}.")
-    return POSTPROCESSINGS[kind]
 
 
 def _directions(seen: Moments) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from sentvec.checkpoint.load import Checkpoint
+from sentvec.checkpoint.recipe import Normalize
 from sentvec.errors import ConfigError, InvalidInput
-from sentvec.models.heads import Projection
 from sentvec.text.tokenizer import Text
 
 
@@ -30,10 +30,10 @@ def check(checkpoint: Checkpoint) -> None:
         raise InvalidInput("pooling names nothing; give at least one, such as 'mean'.")
     if "pooler" in recipe.pooling and checkpoint.encoder.pooler is None:
         raise ConfigError("pooling 'pooler' needs the model's pooler, but the checkpoint has no weights for it.")
-    first = next((step.linear.in_features for step in recipe.steps if isinstance(step, Projection)), None)
+    first = next((step.in_dim for step in recipe.steps if not isinstance(step, Normalize)), None)
     width = numbers.hidden * len(recipe.pooling)
     if first not in (None, width):
-        raise InvalidInput(f"pooling {recipe.pooling} gives {width} features, but the Dense after it takes {first}.")
+        raise InvalidInput(f"pooling {recipe.pooling} gives {width} features, but the map after it takes {first}.")
 
 
 def numbered(ids: Iterable[int | str], texts: Iterable[Text]) -> Iterator[tuple[int | str, Text]]:

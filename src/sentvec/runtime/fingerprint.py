@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sentvec.checkpoint.load import Checkpoint
-from sentvec.checkpoint.recipe import Step
+from sentvec.checkpoint.recipe import Normalize, Step
 from sentvec.models.heads import Projection
 from sentvec.nn.activations import ACTIVATIONS
 
@@ -36,7 +36,7 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     assert isinstance(encoder, nn.Module)
     add("encoder", encoder.state_dict())
     for number, step in enumerate(recipe.steps):
-        if isinstance(step, Projection):
+        if not isinstance(step, Normalize):
             add(f"step{number}", step.state_dict())
     numbers = checkpoint.encoder.config
     facts = {
@@ -70,4 +70,4 @@ def _canonical(act: str) -> str:
 def _described(step: Step) -> str:
     if isinstance(step, Projection):
         return f"Dense {type(step.act).__name__} {step.adds_input}"
-    return "Normalize"
+    return "Normalize" if isinstance(step, Normalize) else f"Flow {step.depth}"

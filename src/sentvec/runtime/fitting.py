@@ -15,12 +15,18 @@ from sentvec.checkpoint.recipe import Normalize, Recipe, Step
 from sentvec.errors import InvalidInput
 from sentvec.models.architecture import Encoder
 from sentvec.models.heads import Projection
-from sentvec.ops.affine import Affine, Moments, moments, postprocessing
+from sentvec.nn.flow import Flow
+from sentvec.ops.affine import POSTPROCESSINGS, SAMPLE, Affine, Moments, moments
 from sentvec.ops.calibration import Calibration, calibration
 from sentvec.runtime.checks import iterable
 from sentvec.runtime.engine import Array
+from sentvec.runtime.flow import SAMPLE as FLOW_SAMPLE
+from sentvec.runtime.flow import fit_flow
 from sentvec.runtime.workers import Spread
 from sentvec.text.tokenizer import Text
+
+FLOW = "flow"
+"""The one map that is no linear one, and that other libraries cannot read."""
 
 _PAIRS = 256  # scored at a time, as the diagonal of a table of so many by so many
 
@@ -64,7 +70,7 @@ def fit_postprocessing(
 
     Args:
         model: the model.
-        kind: name in `sentvec.ops.affine.POSTPROCESSINGS`.
+        kind: name in `sentvec.ops.affine.POSTPROCESSINGS`, or "flow".
         texts: read once, and not held.
         dim: features to keep; for whitening and pca.
         options: prompt, prompt_name, progress and workers, as for `Embedder.encode`.
@@ -72,7 +78,11 @@ def fit_postprocessing(
     Raises:
         InvalidInput: the kind is not known; the model has such a map already; the texts are too few for it.
     """
-    fit, recipe = postprocessing(kind), model.recipe
+    if kind not in (*POSTPROCESSINGS, FLOW):
+        raise InvalidInput(f"post-processing {kind!r} is not known. Known: {', '.join((*POSTPROCESSINGS, FLOW))}.")
+    if kind == FLOW and dim is not None:
+        raise InvalidInput(f"dim is {dim}, but a flow keeps all features. Leave dim away, or take whitening or pca.")
+    recipe = model.recipe
     _check_precision(model)
     if recipe.fitted is not None:
         raise InvalidInput(
@@ -83,7 +93,7 @@ def fit_postprocessing(
         raise InvalidInput(f"{odd[0]} is no option of fitting. Accepted: prompt, prompt_name, progress, workers.")
     seen: Moments | None = None
     for vectors in model.encode_stream(iterable(texts), **options):
-        seen = moments(torch.from_numpy(vectors), seen)
+        seen = moments(torch.from_numpy(vectors), seen, FLOW_SAMPLE if kind == FLOW else SAMPLE)
     if seen is None or seen.count < 2:
         raise InvalidInput(f"{seen.count if seen else 0} texts say nothing about how vectors vary; give many.")
     unit = [Normalize()] * recipe.normalizes
@@ -91,7 +101,12 @@ def fit_postprocessing(
     if recipe.dim is not None:
         eye = torch.eye(len(seen.mean), recipe.width(model.encoder.config.hidden), dtype=torch.float64)
         cut = [_projection(Affine(eye, eye.new_zeros(len(eye))), model.device), *unit]
-    steps = (*recipe.steps, *cut, _projection(fit(seen, dim), model.device), *unit)
+    found: Flow | Projection
+    if kind == FLOW:
+        found = fit_flow(seen.sample).to(model.device)
+    else:
+        found = _projection(POSTPROCESSINGS[kind](seen, dim), model.device)
+    steps = (*recipe.steps, *cut, found, *unit)
     # a probability fitted on other vectors no longer holds
     return replace(recipe, steps=steps, dim=None, fitted=Fitted(kind=kind, texts=seen.count), calibration=None)
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from sentvec.batch import TokenIds, pack
 from sentvec.checkpoint.load import Checkpoint
+from sentvec.checkpoint.recipe import Normalize
 from sentvec.checkpoint.save import save_checkpoint
-from sentvec.models.heads import Projection
 from sentvec.runtime.device import device_of, precision_of
 from sentvec.runtime.engine import Engine
 from sentvec.runtime.fast import set_up_training
@@ -85,7 +85,7 @@ class EmbedderLearner:
     ) -> None:
         assert isinstance(checkpoint.encoder, nn.Module)
         self.encoder: nn.Module = checkpoint.encoder
-        projections = [step for step in checkpoint.recipe.steps if isinstance(step, Projection)]
+        projections = [step for step in checkpoint.recipe.steps if not isinstance(step, Normalize)]
         self.extra: Mapping[str, nn.Module] = {
             **{f"projection.{i}": step for i, step in enumerate(projections)},
             **{f"objective.{i}": one for i, one in enumerate(objectives)},
