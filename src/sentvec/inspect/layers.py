@@ -18,6 +18,7 @@ from sentvec.errors import InvalidInput
 from sentvec.nn.probe import Probe
 from sentvec.ops.pooling import POOLINGS, check_pooling
 from sentvec.ops.rank import spearman
+from sentvec.ops.similarity import paired
 from sentvec.progress import track
 from sentvec.runtime.embedder import Embedder
 from sentvec.runtime.engine import Array, Engine
@@ -108,13 +109,11 @@ def _cosines(model: Embedder, pairs: list[tuple[str, str]], poolings: tuple[str,
     """Return (pairs, (layers + 1) × poolings + 1) cosines; the last column is that of the model's own vectors."""
     texts = list(chain.from_iterable(pairs))
     hidden = model.encoder.config.hidden
-    vectors = torch.from_numpy(np.concatenate(list(_all_layers(model, texts, poolings))))
-    own = torch.from_numpy(model.encode(texts, progress=False))
-    split = vectors.view(len(pairs), 2, -1, hidden)
-    columns = torch.nn.functional.cosine_similarity(split[:, 0], split[:, 1], dim=-1)
-    last = torch.nn.functional.cosine_similarity(own[0::2], own[1::2], dim=-1)
+    split = np.concatenate(list(_all_layers(model, texts, poolings))).reshape(len(pairs), 2, -1, hidden)
+    own = model.encode(texts, progress=False)
+    columns, last = paired("cosine", split[:, 0], split[:, 1]), paired("cosine", own[0::2], own[1::2])
     # cosines of float32 vectors are good to six places; beyond them, rounding would make an order of equal ones
-    return torch.cat([columns, last[:, None]], dim=1).double().round(decimals=6)
+    return torch.from_numpy(np.concatenate([columns, last[:, None]], axis=1)).double().round(decimals=6)
 
 
 def _all_layers(model: Embedder, texts: list[str], poolings: tuple[str, ...]) -> Iterator[Array]:

@@ -63,11 +63,11 @@ def paired(name: str, a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray
 
     Args:
         name: one of `SIMILARITIES`.
-        a: (n, dim)
-        b: (n, dim)
+        a: (..., dim)
+        b: (..., dim)
 
     Returns:
-        (n,); larger is nearer.
+        (...); larger is nearer.
 
     Raises:
         InvalidInput: the name is not known.
