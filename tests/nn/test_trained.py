@@ -113,6 +113,53 @@ def test_what_does_not_learn_gets_no_gradient(steps, learn):
         assert wanted is None or distance(found, wanted) < 1e-5
 
 
+@pytest.mark.parametrize("shown", [None, (1,), (0, 2, 3), (3,)])
+def test_hidden_states_are_shown_and_learnt_from(steps, shown):
+    layers = layers_of(3).train()
+    batch = batch_of((9, 5))
+    results = []
+    for _ in range(2):
+        layers.zero_grad()
+        states = states_of(batch, 64).requires_grad_()
+        probe = Probe(layers=shown)
+        last = layers(states, batch, "auto", probe)
+        seen = list(probe.hidden_states.items())
+        weights = [torch.randn(last.shape, generator=torch.Generator().manual_seed(n)) for n, _ in seen]
+        sum((x * w).sum() for (_, x), w in zip(seen, weights, strict=True)).backward()
+        results.append((seen, [states.grad, *(p.grad for p in layers.parameters())]))
+        layers.fuse_training(steps)
+    (expected, wanted), (found, gradients) = results
+    assert [n for n, _ in found] == [n for n, _ in expected]
+    for (_, x), (_, y) in zip(found, expected, strict=True):
+        torch.testing.assert_close(x, y, atol=5e-6, rtol=0)
+    for x, y in zip(gradients, wanted, strict=True):
+        assert (x is None) == (y is None)
+        assert x is None or distance(x, y) < 1e-5
+
+
+@pytest.mark.parametrize("spare", [0, 3])
+def test_what_distances_add_is_added_and_learns(steps, spare):
+    layers = layers_of(2).train()
+    batch = batch_of(LENGTHS)
+    states = states_of(batch, 64)
+    weights = torch.randn(states.shape, generator=torch.Generator().manual_seed(7))
+    line = torch.randn(2, 2 * (max(LENGTHS) + spare) - 1, generator=torch.Generator().manual_seed(5))
+    results = []
+    for turn in range(3):
+        layers.zero_grad()
+        relative = line.clone().requires_grad_()
+        out = layers(states, batch, "auto", None, relative)
+        (out * weights).sum().backward()
+        results.append([out.detach(), relative.grad, *(p.grad for p in layers.parameters())])
+        if turn == 0:
+            layers.fuse_training(steps)
+    expected, found, again = results
+    assert distance(found[0], layers(states, batch, "auto", None)) > 0.05
+    for x, y in zip(found, expected, strict=True):
+        assert distance(x, y) < 1e-5
+    assert all(torch.equal(x, y) for x, y in zip(found, again, strict=True))
+
+
 def test_gradients_add_up_over_passes(steps):
     layers = layers_of(2).train()
     layers.fuse_training(steps)
@@ -251,7 +298,8 @@ def test_it_runs_where_it_can_and_nowhere_else(steps):
     layers.fuse_training(steps)
     assert fused(layers)
     assert fused(layers.eval())
-    assert not fused(layers, probe=Probe())
+    assert fused(layers, probe=Probe())
+    assert not fused(layers, probe=Probe(attention=True))
     assert not fused(layers, kernel="reference")
     assert "_trained" in vars(copy.deepcopy(layers))
     assert not fused(copy.deepcopy(layers))

@@ -14,11 +14,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sentvec.batch import PackedBatch, TokenIds, pack
 from sentvec.nn.kernels import attention
 from sentvec.nn.library import COUNT, DOUBLE, FLOAT, INT, KINDS, POINTER, Code, at, library
 from sentvec.nn.products import CompiledProducts, Products, TorchProducts
+from sentvec.nn.steps import LANES
 
 _DROPOUT = [FLOAT, COUNT, COUNT]
 _FUNCTIONS: dict[str, list[Any]] = {
@@ -29,7 +31,7 @@ _FUNCTIONS: dict[str, list[Any]] = {
         INT, POINTER, POINTER, POINTER, POINTER, *_DROPOUT, COUNT, COUNT, POINTER, POINTER, POINTER,
     ],
     "sentvec_train_attention": [
-        INT, POINTER, POINTER, COUNT, COUNT, FLOAT, POINTER, COUNT, *_DROPOUT, POINTER,
+        INT, POINTER, POINTER, COUNT, COUNT, FLOAT, POINTER, COUNT, POINTER, COUNT, *_DROPOUT, POINTER, POINTER,
     ],
     "sentvec_drop": [POINTER, *_DROPOUT, COUNT, COUNT, POINTER],
     "sentvec_embed": [
@@ -44,6 +46,9 @@ _FUNCTIONS: dict[str, list[Any]] = {
     "sentvec_outer": [INT, POINTER, POINTER, COUNT, COUNT, COUNT, POINTER, POINTER, INT, INT],
 }  # fmt: skip
 _GIVES = {"sentvec_fast": INT, "sentvec_length": DOUBLE}
+
+
+ROOM = 2 * LANES
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +117,33 @@ class Passes:
         own = not amx and self._library.sentvec_fast(int(half))
         return CompiledProducts(self._library) if own else TorchProducts()
 
-    def attend(self, qkv: Tensor, batch: PackedBatch, heads: int, dropout: Dropout) -> Tensor:
-        """Attention of queries, keys and values side by side, (tokens, 3 * hidden) -> (tokens, hidden)."""
+    def attend(
+        self, qkv: Tensor, batch: PackedBatch, heads: int, dropout: Dropout, near: Tensor | None = None
+    ) -> Tensor:
+        """Attention of queries, keys and values side by side, (tokens, 3 * hidden) -> (tokens, hidden).
+
+        `near` is what distances add to scores, see `kernels.attention`, as `with_room` gives it.
+        """
         out = qkv.new_empty(len(qkv), qkv.shape[1] // 3)
-        self._attend(qkv, None, batch, heads, dropout, out)
+        self._attend(qkv, None, batch, heads, dropout, out, near, None)
         return out
 
-    def attend_back(self, qkv: Tensor, d: Tensor, batch: PackedBatch, heads: int, dropout: Dropout) -> Tensor:
-        """Gradient of what `attend` gave -> gradient of what it took. Probabilities are computed once more."""
+    def attend_back(
+        self,
+        qkv: Tensor,
+        d: Tensor,
+        batch: PackedBatch,
+        heads: int,
+        dropout: Dropout,
+        near: Tensor | None = None,
+        near_total: Tensor | None = None,
+    ) -> Tensor:
+        """Gradient of what `attend` gave -> gradient of what it took. Probabilities are computed once more.
+
+        That of `near` is added to `near_total`.
+        """
         out = torch.empty_like(qkv)
-        self._attend(qkv, d, batch, heads, dropout, out)
+        self._attend(qkv, d, batch, heads, dropout, out, near, near_total)
         return out
 
     def add_norm(
@@ -195,13 +217,29 @@ class Passes:
         return out
 
     def _attend(
-        self, qkv: Tensor, d: Tensor | None, batch: PackedBatch, heads: int, dropout: Dropout, out: Tensor
+        self,
+        qkv: Tensor,
+        d: Tensor | None,
+        batch: PackedBatch,
+        heads: int,
+        dropout: Dropout,
+        out: Tensor,
+        near: Tensor | None,
+        near_total: Tensor | None,
     ) -> None:
         dim = qkv.shape[1] // 3 // heads
         offsets = batch.offsets.contiguous()
+        reach = 0 if near is None else (near.shape[1] - ROOM + 1) // 2
+        assert near is None or (reach >= batch.longest and len(near) == heads)
         self._library.sentvec_train_attention(
-            KINDS[qkv.dtype], at(qkv), at(d), heads, dim, dim**-0.5, at(offsets), len(batch), *_of(dropout), at(out)
-        )
+            KINDS[qkv.dtype], at(qkv), at(d), heads, dim, dim**-0.5, at(near), reach, at(offsets), len(batch),
+            *_of(dropout), at(out), at(near_total),
+        )  # fmt: skip
+
+
+def with_room(relative: Tensor) -> Tensor:
+    """Return (heads, 2 * reach - 1) in float32 with room behind each row: queries go in blocks that look beyond it."""
+    return functional.pad(relative.float(), (0, ROOM)).contiguous()
 
 
 @cache

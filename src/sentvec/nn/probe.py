@@ -35,7 +35,11 @@ class Probe:
         """Whether anything is asked for that only attention itself can show."""
         return self.attention or self.qkv
 
+    def wants(self, layer: int) -> bool:
+        """Say whether the hidden states of a layer were asked for."""
+        return self.layers is None or layer in self.layers
+
     def hidden(self, layer: int, states: Tensor) -> None:
         """Keep the hidden states (tokens, hidden) of one layer, if they were asked for."""
-        if self.layers is None or layer in self.layers:
+        if self.wants(layer):
             self.hidden_states[layer] = states

@@ -45,7 +45,7 @@ class Layers(nn.ModuleList):
         self._steps, self._int8, self._fused = steps, int8, None
 
     def fuse_training(self, passes: Passes | None) -> None:
-        """Run as a `TrainedStack` from now on, wherever there may be gradients or dropout, and no probe looks.
+        """Run as a `TrainedStack` from now on, wherever there may be gradients or dropout, and no probe looks inside.
 
         None ends it.
         """
@@ -58,12 +58,10 @@ class Layers(nn.ModuleList):
 
         What distances add to scores, `relative`, is for all layers alike; see `kernels.attention`.
         """
-        if self._steps is not None and kernel == "auto" and not (probe is not None and probe.inside):
-            fused = self._ready(states)
+        if kernel == "auto" and not (probe is not None and probe.inside):
+            fused = self._trained if self._trained is not None and self._learns() else self._ready(states)
             if fused is not None:
                 return fused(states, batch, probe, relative)
-        if self._trained is not None and kernel == "auto" and probe is None and relative is None and self._learns():
-            return self._trained(states, batch)
         if probe is not None:
             probe.hidden(0, states)
         given = () if relative is None else (relative,)  # most kinds of layers know of none
@@ -78,8 +76,13 @@ class Layers(nn.ModuleList):
         return self.__dict__ | {"_steps": None, "_fused": None, "_trained": None}
 
     def _ready(self, states: Tensor) -> FusedStack | None:
-        assert self._steps is not None
-        if torch.is_grad_enabled() or self.training or states.device.type != "cpu" or not self.fusible:
+        if (
+            self._steps is None
+            or torch.is_grad_enabled()
+            or self.training
+            or states.device.type != "cpu"
+            or not self.fusible
+        ):
             return None
         if states.dtype not in (torch.float32, torch.bfloat16):
             return None

@@ -20,7 +20,8 @@ from sentvec.nn.feedforward import FeedForward
 from sentvec.nn.fused import ACT_NAMES, fusible
 from sentvec.nn.gradients import Gradients, listened
 from sentvec.nn.layer import PostNormLayer
-from sentvec.nn.passes import Dropout, Normed, Passes
+from sentvec.nn.passes import Dropout, Normed, Passes, with_room
+from sentvec.nn.probe import Probe
 from sentvec.nn.products import Products
 
 SITES = 3
@@ -102,12 +103,16 @@ class TrainedStack:
         self._layers = list(layers)
         self._passes = passes
 
-    def __call__(self, states: Tensor, batch: PackedBatch) -> Tensor:
+    def __call__(
+        self, states: Tensor, batch: PackedBatch, probe: Probe | None = None, relative: Tensor | None = None
+    ) -> Tensor:
         """Send the output of the embeddings through every layer, in bfloat16 where torch's autocast says so.
 
         Args:
             states: (tokens, hidden).
             batch: the texts that they are of.
+            probe: may ask for hidden states, not for attention; gradients go through them too.
+            relative: what distances add to scores, see `kernels.attention`; it learns.
 
         Returns:
             (tokens, hidden), float32.
@@ -116,10 +121,16 @@ class TrainedStack:
         layers = [_Layer.of(layer) for layer in self._layers]
         drops = any(x.module.dropout.p or x.attention.dropout for x in layers)
         seed = int(torch.randint(2**62, (), dtype=torch.int64)) if drops else 0
-        run = _Run(layers, batch, seed, half, self._passes, self._passes.products(half), versions_of(self._layers))
+        inner = () if probe is None else tuple(n for n in range(1, len(layers)) if probe.wants(n))
+        products, versions = self._passes.products(half), versions_of(self._layers)
+        near = None if relative is None else with_room(relative)
+        run = _Run(layers, batch, seed, half, inner, self._passes, products, versions)
         parameters = [p for layer in dict.fromkeys(layers) for p in layer.parameters()]
-        out: Tensor = _Stack.apply(run, states, *parameters)  # type: ignore[no-untyped-call]
-        return out
+        outs: tuple[Tensor, ...] = _Stack.apply(run, states, near, *parameters)  # type: ignore[no-untyped-call]
+        if probe is not None:
+            for number, hidden in zip((0, *inner, len(layers)), (states, *outs), strict=True):
+                probe.hidden(number, hidden)
+        return outs[-1]
 
 
 def versions_of(layers: Sequence[nn.Module]) -> list[tuple[int, int]]:
@@ -129,12 +140,13 @@ def versions_of(layers: Sequence[nn.Module]) -> list[tuple[int, int]]:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One pass through a stack."""
+    """One pass through a stack; `inner` are the numbers of layers, from 1, whose states are shown."""
 
     layers: list[_Layer]
     batch: PackedBatch
     seed: int
     half: bool
+    inner: tuple[int, ...]
     passes: Passes
     products: Products
     versions: list[tuple[int, int]]
@@ -148,18 +160,18 @@ class _Run:
         a, b, c = (Dropout(share, self.seed, SITES * number + i) for i, share in enumerate(shares))
         return a, b, c
 
-    def forward(self, states: Tensor) -> tuple[Tensor, list[_Kept]]:
-        """Return the last states, (tokens, hidden) float32, and what each layer keeps."""
+    def forward(self, states: Tensor, near: Tensor | None) -> tuple[list[Tensor], list[_Kept]]:
+        """Return the states that are shown and the last, (tokens, hidden) float32, and what each layer keeps."""
         passes, products = self.passes, self.products
         states = states.float().contiguous()
         operand = states.bfloat16() if self.half else states
-        kept = []
+        outs, kept = [], []
         for number, layer in enumerate(self.layers):
             attention, feed_forward = layer.attention, layer.feed_forward
             dropouts = self.dropouts(number)
             first = operand
             product = products.linear(operand, attention.qkv)
-            mixed = passes.attend(product, self.batch, attention.heads, dropouts[0])
+            mixed = passes.attend(product, self.batch, attention.heads, dropouts[0], near)
             states, middle, one = passes.add_norm(
                 products.linear(mixed, attention.output), states, layer.module.attention_norm, dropouts[1]
             )
@@ -168,45 +180,61 @@ class _Run:
                 products.linear(acted, feed_forward.down), states, layer.module.feed_forward_norm, dropouts[2]
             )
             kept.append(_Kept(first, product, mixed, one, middle, acted, slopes, two))
-        return states, kept
+            if number + 1 in (*self.inner, len(self.layers)):
+                outs.append(states)
+        return outs, kept
 
 
 class _Stack(torch.autograd.Function):
     """The stack and its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, run: _Run, states: Tensor, *parameters: Tensor) -> Tensor:
-        out, kept = run.forward(states)
-        ctx.run, ctx.kept, ctx.dtype = run, kept, states.dtype
-        return out
+    def forward(ctx: Any, run: _Run, states: Tensor, near: Tensor | None, *parameters: Tensor) -> tuple[Tensor, ...]:
+        outs, kept = run.forward(states, near)
+        ctx.run, ctx.kept, ctx.near, ctx.dtype = run, kept, near, states.dtype
+        ctx.set_materialize_grads(False)
+        return tuple(outs)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *ds: Tensor | None) -> tuple[Tensor | None, ...]:
         run: _Run = ctx.run
         wanted = ctx.needs_input_grad[1:]
         if versions_of([layer.module for layer in run.layers]) != run.versions:
             raise RuntimeError("weights were changed between a forward pass and its backward pass. Step after both.")
-        back = _Back(run, wanted[1:])
-        found = back(d, ctx.kept, wanted[0])
-        return None, None if found is None else found.to(ctx.dtype), *back.gradients.found
+        back = _Back(run, ctx.near, wanted[1], wanted[2:])
+        found = back(dict(zip((*run.inner, len(run.layers)), ds, strict=True)), ctx.kept, wanted[0])
+        return None, None if found is None else found.to(ctx.dtype), back.near_total, *back.gradients.found
 
 
 class _Back:
-    """One way back through a stack: gathers the gradients of parameters."""
+    """One way back through a stack: gathers the gradients of parameters, and of what distances add."""
 
-    def __init__(self, run: _Run, wanted: Sequence[bool]) -> None:
+    def __init__(self, run: _Run, near: Tensor | None, near_learns: bool, wanted: Sequence[bool]) -> None:
         self._run = run
         distinct = list(dict.fromkeys(run.layers))
         self._first = {layer.module: PARAMETERS * number for number, layer in enumerate(distinct)}
         self.gradients = Gradients([p for layer in distinct for p in layer.parameters()], wanted)
+        self._near = near
+        self.near_total = torch.zeros_like(near) if near is not None and near_learns else None
 
-    def __call__(self, d: Tensor, kept: list[_Kept], wanted: bool) -> Tensor | None:
-        """Return the gradient of the first states, if it is wanted; layers below all that learns are left out."""
-        d = d.float().contiguous()
-        first = next((i for i, layer in enumerate(self._run.layers) if self._learns(layer)), len(kept))
-        for number in reversed(range(0 if wanted else first, len(kept))):
-            d = self._layer(number, d, kept[number], wanted or number > first)
+    def __call__(self, ds: dict[int, Tensor | None], kept: list[_Kept], wanted: bool) -> Tensor | None:
+        """Return the gradient of the first states, if it is wanted; layers below all that learns are left out.
+
+        Args:
+            ds: gradients of the states that were shown, by the number of their layer, from 1.
+            kept: what layers kept.
+            wanted: whether what came in learns.
+        """
+        every = wanted or self.near_total is not None
+        first = 0 if every else next((i for i, x in enumerate(self._run.layers) if self._learns(x)), len(kept))
+        d: Tensor | None = None
+        for number in reversed(range(first, len(kept))):
+            shown = ds.get(number + 1)
+            if shown is not None:
+                d = shown.float().contiguous() if d is None else d.add_(shown)
+            if d is not None:
+                d = self._layer(number, d, kept[number], wanted or number > first)
         return d if wanted else None
 
     def _learns(self, layer: _Layer) -> bool:
@@ -228,7 +256,9 @@ class _Back:
         self._norm(layer, ATTENTION_NORM, norm)
         mixed = products.back(product, attention.output)
         self._map(layer, OUTPUT, product, kept.mixed)
-        product = passes.attend_back(kept.qkv, mixed, run.batch, attention.heads, dropouts[0])
+        product = passes.attend_back(
+            kept.qkv, mixed, run.batch, attention.heads, dropouts[0], self._near, self.near_total
+        )
         self._map(layer, QKV, product, kept.states)
         if further:
             products.back_into(product, attention.qkv, d)

@@ -68,7 +68,8 @@ inline int64_t panel_width(int64_t columns, int64_t first) {
 // acc[i][j] = sum of a's units times b's, where row i of a begins at a[i] and goes on by `step`. Not inlined: inside
 // other code there are not enough registers for all sums.
 template <int K, int J>
-__attribute__((noinline)) void kernel(const float* const* a, int64_t step, const float* b, int64_t units, vf (*acc)[WIDE]) {
+__attribute__((noinline)) void kernel(const float* const* a, int64_t step, const float* b, int64_t units,
+                                      vf (*acc)[WIDE]) {
   vf sum[ROWS][J];
 #pragma GCC unroll 8
   for (int i = 0; i < ROWS; i++)
@@ -238,7 +239,7 @@ void outer(const void* left, const void* right, int64_t rows, int64_t left_width
             totals[i / LANES] += Unit<K>::sum(both);
           }
         for (int64_t i = 0; sums && i < width; i += LANES)
-          store_raw(sums + r + i, add_sums || from > 0 ? load_raw<vf>(sums + r + i) + totals[i / LANES] : totals[i / LANES]);
+          store_raw(sums + r + i, totals[i / LANES] + (add_sums || from > 0 ? load_raw<vf>(sums + r + i) : vf{}));
         for (int64_t c = 0; c < right_width; c += PANEL)
           for (int64_t i = 0; i < width; i += ROWS) {
             const float* at[ROWS];

@@ -96,7 +96,12 @@ void norm_back(const float* gradient, const void* normed, const float* scales, c
 struct Shape {
   int64_t heads, dim;
   float scale;
+  const float* relative;  // what distances add to scores, (heads, 2 * reach - 1 + 32), or null
+  int64_t reach;
   int64_t hidden() const { return heads * dim; }
+  int64_t line() const { return 2 * reach - 1 + 2 * LANES; }  // the last lanes of a block look beyond the text
+  int64_t at(int64_t head, int64_t r) const { return head * line() + reach - 1 + r; }  // where query r meets key 0
+  const float* near(int64_t head, int64_t r) const { return relative ? relative + at(head, r) : nullptr; }
 };
 
 // queries, keys or values of one head of one text as float32, (length, dim)
@@ -171,7 +176,7 @@ inline void ahead(const Shape& shape, Scratch& s, int64_t first, int64_t head, i
                   int64_t length, const Dropout& drop, typename Row<K>::type* out) {
   vf top[J];
   columns<J>(s.q + r * shape.dim, shape.dim, real, s.columns);
-  scores<J>(s.k, s.columns, shape.dim, length, nullptr, s.p, top);
+  scores<J>(s.k, s.columns, shape.dim, length, shape.near(head, r), s.p, top);
   RowKey keys[2] = {{drop, (first + r) * shape.heads + head, shape.heads},
                     {drop, (first + r + LANES) * shape.heads + head, shape.heads}};
   softmax<J>(s.p, top, length, drop, keys, s.dropped);
@@ -182,11 +187,11 @@ inline void ahead(const Shape& shape, Scratch& s, int64_t first, int64_t head, i
 
 template <int K, int J>
 inline void behind(const Shape& shape, Scratch& s, int64_t first, int64_t head, int64_t r, int64_t real,
-                   int64_t length, const Dropout& drop, typename Row<K>::type* out) {
+                   int64_t length, const Dropout& drop, typename Row<K>::type* out, float* relative) {
   const int64_t dim = shape.dim;
   vf top[J], along[J];
   columns<J>(s.q + r * dim, dim, real, s.columns);
-  scores<J>(s.k, s.columns, dim, length, nullptr, s.p, top);
+  scores<J>(s.k, s.columns, dim, length, shape.near(head, r), s.p, top);
   RowKey keys[2] = {{drop, (first + r) * shape.heads + head, shape.heads},
                     {drop, (first + r + LANES) * shape.heads + head, shape.heads}};
   softmax<J>(s.p, top, length, drop, keys, s.dropped);
@@ -203,7 +208,12 @@ inline void behind(const Shape& shape, Scratch& s, int64_t first, int64_t head, 
   for (int64_t n = 0; n < length; n++)
     for (int j = 0; j < J; j++) {
       const int64_t at = (n * J + j) * LANES;
-      store_raw(s.g + at, load_raw<vf>(s.g + at) - load_raw<vf>(s.p + at) * along[j]);  // gradient of the scores
+      const vf g = load_raw<vf>(s.g + at) - load_raw<vf>(s.p + at) * along[j];  // gradient of the scores
+      store_raw(s.g + at, g);
+      if (relative) {  // queries beyond the text have none
+        float* to = relative + shape.at(head, r) + j * LANES - n;
+        store_raw(to, load_raw<vf>(to) + g);
+      }
     }
   const int64_t width = 3 * shape.hidden();
   typename Row<K>::type* dq = out + (first + r) * width + head * dim;
@@ -222,15 +232,18 @@ inline void behind(const Shape& shape, Scratch& s, int64_t first, int64_t head, 
 // gradient of that, their own
 template <int K>
 void attend(const void* qkv, const void* gradient, const Shape& shape, const int64_t* offsets, int64_t texts,
-            const Dropout& drop, void* out) {
+            const Dropout& drop, void* out, float* relative) {
   typedef typename Row<K>::type T;
+  const int64_t lines = relative ? shape.heads * shape.line() : 0;
+  std::vector<float> parts(omp_get_max_threads() * lines);
   int64_t longest = 0;
   for (int64_t s = 0; s < texts; s++) longest = std::max(longest, offsets[s + 1] - offsets[s]);
   const int64_t dim = shape.dim, hidden = shape.hidden();
 #pragma omp parallel
   {
     Scratch s(longest, dim);
-#pragma omp for schedule(dynamic, 4)
+    float* part = relative ? parts.data() + omp_get_thread_num() * lines : nullptr;
+#pragma omp for schedule(static, 4)  // not dynamic, or sums would differ from time to time; neighbours are alike
     for (int64_t task = 0; task < texts * shape.heads; task++) {
       const int64_t text = task / shape.heads, head = task % shape.heads;
       const int64_t first = offsets[text], length = offsets[text + 1] - first;
@@ -245,9 +258,9 @@ void attend(const void* qkv, const void* gradient, const Shape& shape, const int
       for (int64_t r = 0; r < length;) {
         const int64_t left = length - r, real = std::min<int64_t>(left, 2 * LANES);
         if (gradient && left > LANES)
-          behind<K, 2>(shape, s, first, head, r, real, length, drop, (T*)out);
+          behind<K, 2>(shape, s, first, head, r, real, length, drop, (T*)out, part);
         else if (gradient)
-          behind<K, 1>(shape, s, first, head, r, real, length, drop, (T*)out);
+          behind<K, 1>(shape, s, first, head, r, real, length, drop, (T*)out, part);
         else if (left > LANES)
           ahead<K, 2>(shape, s, first, head, r, real, length, drop, (T*)out);
         else
@@ -263,6 +276,8 @@ void attend(const void* qkv, const void* gradient, const Shape& shape, const int
         }
     }
   }
+  for (int64_t i = 0; i < lines; i++)  // in the threads' order, so that sums are the same every time
+    for (int n = 0; n < omp_get_max_threads(); n++) relative[i] += parts[n * lines + i];
 }
 
 // rows of several tables, added up, normalised and dropped; a table without index gives its first row to all
@@ -323,12 +338,12 @@ void sentvec_norm_back(int kind, const float* gradient, const void* normed, cons
 }
 
 void sentvec_train_attention(int kind, const void* qkv, const void* gradient, int64_t heads, int64_t dim, float scale,
-                             const int64_t* offsets, int64_t texts, float share, int64_t seed, int64_t site,
-                             void* out) {
+                             const float* relative, int64_t reach, const int64_t* offsets, int64_t texts, float share,
+                             int64_t seed, int64_t site, void* out, float* relative_gradient) {
   const Dropout drop(share, seed, site);
-  if (kind == FLOAT32)
-    return attend<FLOAT32>(qkv, gradient, Shape{heads, dim, scale}, offsets, texts, drop, out);
-  attend<BFLOAT16>(qkv, gradient, Shape{heads, dim, scale}, offsets, texts, drop, out);
+  const Shape shape{heads, dim, scale, relative, reach};
+  if (kind == FLOAT32) return attend<FLOAT32>(qkv, gradient, shape, offsets, texts, drop, out, relative_gradient);
+  attend<BFLOAT16>(qkv, gradient, shape, offsets, texts, drop, out, relative_gradient);
 }
 
 void sentvec_drop(const float* in, float share, int64_t seed, int64_t site, int64_t rows, int64_t width, float* out) {
