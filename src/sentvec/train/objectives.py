@@ -87,7 +87,8 @@ PAIRED: frozenset[Kind] = frozenset({"pairs", "tuples"})
 ORDERED: frozenset[Kind] = frozenset({"scored", "labelled_pairs"})
 LABELLED: frozenset[Kind] = frozenset({"labelled_pairs"})
 CLASSED: frozenset[Kind] = frozenset({"classes"})
-RANKED: frozenset[Kind] = frozenset({"lists", "taught_scores"})
+GRADED: frozenset[Kind] = frozenset({"lists"})
+TAUGHT: frozenset[Kind] = frozenset({"taught_scores"})
 
 OBJECTIVES: dict[str, Row] = {
     # a positive against the rest of the batch
@@ -218,38 +219,44 @@ OBJECTIVES: dict[str, Row] = {
     # lists of documents with grades, or with a teacher's scores
     "bce": Row(
         Listed(lists.binary_cross_entropy),
-        RANKED,
+        GRADED | TAUGHT,
         "for each document by itself, whether it is good",
         "Nogueira and Cho 2019, arXiv 1901.04085",
     ),
     "list_softmax": Row(
         Listed(lists.softmax_cross_entropy),
-        RANKED,
+        GRADED,
         "the good documents among all of a list",
         "Bruch et al. 2019, ICTIR",
     ),
     "list_net": Row(
-        Listed(lists.list_net), RANKED, "the softmax of scores equal to that of grades", "Cao et al. 2007, ICML"
+        Listed(lists.list_net),
+        GRADED | TAUGHT,
+        "the softmax of scores equal to that of grades",
+        "Cao et al. 2007, ICML",
     ),
     "rank_net": Row(
-        Listed(lists.rank_net), RANKED, "each document above those with a lower grade", "Burges et al. 2005, ICML"
+        Listed(lists.rank_net),
+        GRADED | TAUGHT,
+        "each document above those with a lower grade",
+        "Burges et al. 2005, ICML",
     ),
     "lambda": Row(
         Listed(lists.lambda_loss),
-        RANKED,
+        GRADED,
         "RankNet, each pair weighted by what it does to nDCG",
         "Wang et al. 2018, CIKM",
     ),
     "margin_mse": Row(
         Listed(lists.margin_mse),
-        RANKED,
+        TAUGHT,
         "by how much the first document is better, equal to the teacher's",
         "Hofstätter et al. 2020, arXiv 2010.02666",
         preset={"scale": 1.0, "similarity": "dot"},
     ),
     "kl": Row(
         Listed(lists.score_divergence),
-        RANKED,
+        TAUGHT,
         "the softmax of scores equal to the teacher's",
         "Hinton et al. 2015, arXiv 1503.02531; Lin et al. 2020, arXiv 2010.11386",
     ),

@@ -191,6 +191,8 @@ class TestEvery:
         (lambda s: lambda_loss(s, GRADES, OWNERS, weighting="ndcg"), "'ndcg' is not known. Known: lambdarank, ndcg2, "),
         (lambda s: lambda_loss(s, GRADES, OWNERS, k=0), "k is 0; it must be above 0"),
         (lambda s: binary_cross_entropy(s, GRADES, OWNERS), "grades are from 0 to 3; they must be from 0 to 1"),
+        (lambda s: softmax_cross_entropy(s, GRADES - 1, OWNERS), "grades are from -1 to 2; they must not be below 0"),
+        (lambda s: lambda_loss(s, GRADES - 1, OWNERS), "grades are from -1 to 2; they must not be below 0"),
         (lambda s: rank_net(s, GRADES, OWNERS, sigma=0), "sigma is 0"),
         (lambda s: score_divergence(s, GRADES, OWNERS, temperature=0), "temperature is 0"),
     ],

@@ -9,6 +9,7 @@ The documents of all lists lie in one row:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal, get_args
 
@@ -80,9 +81,7 @@ def binary_cross_entropy(scores: Tensor, grades: Tensor, owners: Tensor) -> Tens
     0.3133
     """
     rows, good, real = _read(scores, grades, owners)
-    lowest, highest = float(good.min()), float(good.max())
-    if lowest < 0 or highest > 1:
-        raise InvalidInput(f"grades are from {lowest:g} to {highest:g}; they must be from 0 to 1.")
+    _check_grades(good, highest=1)
     return functional.binary_cross_entropy_with_logits(rows[real], good[real])
 
 
@@ -100,13 +99,14 @@ def softmax_cross_entropy(scores: Tensor, grades: Tensor, owners: Tensor) -> Ten
         () mean over lists.
 
     Raises:
-        InvalidInput: the shapes differ.
+        InvalidInput: the shapes differ, or a grade is below 0.
 
     >>> owners = torch.tensor([0, 0])
     >>> round(float(softmax_cross_entropy(torch.tensor([1.0, 0.0]), torch.tensor([1, 0]), owners)), 4)  # log(1 + 1 / e)
     0.3133
     """
     rows, good, real = _read(scores, grades, owners)
+    _check_grades(good)
     total = good.sum(dim=1)
     wanted = good / total.clamp(min=torch.finfo(good.dtype).tiny)[:, None]
     return mean_where(_cross_entropy(rows, wanted, real), total > 0)
@@ -189,7 +189,7 @@ def lambda_loss(
         () mean over all pairs of different grades that count; 0 where there is none.
 
     Raises:
-        InvalidInput: the shapes differ, an option is not known, or sigma or k is not above 0.
+        InvalidInput: the shapes differ, an option is not known, a grade is below 0, or sigma or k is not above 0.
 
     >>> scores, owners = torch.tensor([1.0, 0.0]), torch.tensor([0, 0])
     >>> loss = lambda_loss(scores, torch.tensor([1, 0]), owners, weighting="lambdarank")
@@ -200,6 +200,7 @@ def lambda_loss(
         raise InvalidInput(f"weighting {weighting!r} is not known. Known: {', '.join(get_args(Weighting))}.")
     positive("sigma", sigma)
     rows, good, real = _read(scores, grades, owners)
+    _check_grades(good)
     longest = rows.shape[1]
     k = longest if k is None else k
     positive("k", k)
@@ -219,6 +220,13 @@ def lambda_loss(
         weight = weight + (discount[:, None] - discount).abs()
     counts = _better(good, real) & ((place[:, None] <= k) | (place <= k))
     return mean_where(weight * _gaps(gain).abs() * functional.softplus(-sigma * _gaps(rows)), counts)
+
+
+def _check_grades(good: Tensor, highest: float = math.inf) -> None:
+    least, most = float(good.min()), float(good.max())
+    if least < 0 or most > highest:
+        wanted = "not be below 0" if highest == math.inf else f"be from 0 to {highest:g}"
+        raise InvalidInput(f"grades are from {least:g} to {most:g}; they must {wanted}.")
 
 
 def _gaps(rows: Tensor) -> Tensor:
