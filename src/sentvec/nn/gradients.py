@@ -47,10 +47,13 @@ class Gradients:
         return into, False
 
     def add(self, number: int, gradient: Tensor) -> None:
-        """Add to a parameter's gradient."""
-        if self._wanted[number]:
-            into, add = self.room(number)
-            into.add_(gradient) if add else into.copy_(gradient)
+        """Add to a parameter's gradient, or make it this tensor, which is nobody else's."""
+        if not self._wanted[number]:
+            return
+        if self._into[number] is None and _open(self._parameters[number]) is None:
+            self._into[number] = self.found[number] = gradient
+        else:
+            self.room(number)[0].add_(gradient)
 
     def zeroed(self, number: int) -> Tensor | None:
         """Return where to add a parameter's gradient row by row; None where it does not learn."""

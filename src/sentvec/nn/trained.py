@@ -30,20 +30,16 @@ SITES = 3
 
 def trainable(layers: Sequence[nn.Module]) -> bool:
     """Say whether `TrainedStack` computes what these layers do, and everybody who listens to them hears it."""
-    return fusible(layers) and all(
-        _plain(module) and all(p.dtype == torch.float32 and p.device.type == "cpu" for p in module.parameters())
-        for layer in layers
-        for module in layer.modules()
-    )
+    return fusible(layers) and all(_plain(module) for layer in layers for module in layer.modules())
 
 
 def _plain(module: nn.Module) -> bool:
     if listened(module):
         return False
-    if isinstance(module, nn.Linear):
-        return type(module) is nn.Linear
-    if isinstance(module, nn.LayerNorm):
-        return type(module) is nn.LayerNorm and module.bias is not None
+    if isinstance(module, nn.Linear | nn.LayerNorm):
+        if type(module) not in (nn.Linear, nn.LayerNorm) or module.bias is None:
+            return False
+        return all(p.dtype == torch.float32 and p.device.type == "cpu" for p in (module.weight, module.bias))
     return not isinstance(module, FeedForward) or module.dropout.p == 0
 
 
