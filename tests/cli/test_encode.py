@@ -14,8 +14,10 @@ from tests.builders import TEXTS, add_modules, bert_config, bert_weights, tiny_b
 from tests.cli.running import environment, inside, shell
 
 from sentvec import Embedder
+from sentvec.cli.encode import _STORES
 from sentvec.cli.output import whole
 from sentvec.errors import OutputError
+from sentvec.index.compact import CODES, as_bits, from_int8
 from sentvec.runtime.shards import read_vectors
 
 LINES = [text for text in TEXTS if text]
@@ -57,6 +59,47 @@ SOURCES = {
     "t.csv": "id,text\n" + "".join(f'1,"{line}"\n' for line in LINES),
     "t.tsv": "\ufefftext\tid\r\n" + "".join(f"{line}\t1\r\n" for line in LINES),
 }
+
+
+@pytest.mark.parametrize(
+    ("store", "kind", "width"),
+    [("float32", np.float32, 32), ("float16", np.float16, 32), ("int8", np.int8, 32), ("bits", np.uint8, 4)],
+)
+def test_numbers_are_kept_as_asked(sentvec, vectors, store, kind, width):
+    write("t.txt", SOURCES["t.txt"])
+    ended = sentvec("t.txt", "-o", "out.npy", "--store", store)
+    assert ended.code == 0 and "vectors of 32 features" in ended.err
+    got = np.load("out.npy")
+    assert (got.dtype, got.shape) == (kind, (len(LINES), width))
+    back = {"int8": from_int8, "bits": lambda bits: np.unpackbits(bits, axis=1) * 2.0 - 1}.get(store, np.asarray)(got)
+    back = back / np.linalg.norm(back, axis=1, keepdims=True)
+    assert ((back * vectors).sum(1) > {"int8": 0.95, "bits": 0.6}.get(store, 0.999)).all()
+    assert sentvec("t.txt", "-o", "out.jsonl", "--store", store).code == 0
+    lines = [json.loads(line)["vector"] for line in Path("out.jsonl").read_text().splitlines()]
+    assert np.array_equal(np.array(lines, kind), got)
+
+
+def test_a_cut_is_made_before_numbers_are_kept(sentvec, model):
+    write("t.txt", SOURCES["t.txt"])
+    assert sentvec("t.txt", "-o", "out.npy", "--store", "bits", "--dim", "16").code == 0
+    cut = Embedder.from_pretrained(model, device="cpu").encode(LINES, dim=16)
+    assert np.array_equal(np.load("out.npy"), as_bits(cut))
+
+
+def test_the_shell_names_every_way_of_keeping():
+    assert tuple(CODES) == _STORES
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("-o", "out.npy", "--store", "int4"), "--store 'int4' is not known. Known: float32, float16, int8, bits."),
+        (("-o", "folder", "--store", "int8"), "a folder holds float32; with --store int8, give -o a name that ends"),
+    ],
+)
+def test_a_way_of_keeping_that_cannot_be_is_refused(sentvec, arguments, told):
+    ended = sentvec(write("t.txt", "a text\n"), *arguments)
+    assert ended.code == 1 and told in ended.err and ended.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -103,3 +103,10 @@ def test_without_draws_there_are_no_intervals_and_no_tests():
     assert how(bare) == ["No intervals were asked for."]
     with pytest.raises(InvalidInput, match="resamples is 0, and a test of two models needs draws"):
         beside(bare, bare)
+
+
+def test_where_nothing_can_be_tested_no_test_is_named():
+    only = report(result("topics", 0.5, kind="clustering", main="v"))
+    assert how(beside(only, only)) == [
+        "Differences are the first model less the second. No score is one of single items, so none is tested."
+    ]

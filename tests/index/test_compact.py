@@ -35,6 +35,13 @@ def test_large_features_end_where_int8_does():
     assert as_int8(np.array([[1.0] + [0.0] * 63, [-1.0] + [0.0] * 63], np.float32))[:, 0].tolist() == [127, -127]
 
 
+def test_bytes_are_refused_for_vectors_of_another_length(corpus):
+    with pytest.raises(InvalidInput, match="vector 1 has length 3.000, but one scale for all needs length 1. Encode"):
+        as_int8(corpus[0][:2] * np.array([[1], [3]], np.float32))
+    assert not as_int8(np.zeros((1, 8), np.float32)).any()
+    as_int8(corpus[0].astype(np.float16).astype(np.float32))
+
+
 @pytest.mark.oracle
 def test_bits_are_those_of_sentence_transformers(corpus):
     from sentence_transformers.util.quantization import quantize_embeddings

@@ -263,6 +263,9 @@ def test_arguments_are_looked_at_first() -> None:
 
 
 def test_lengths_that_cannot_be(one: Path) -> None:
+    short = Reranker.from_pretrained(one, device="cpu", max_seq_length=4)  # and three of them are special
+    with pytest.raises(InvalidInput, match="max_seq_length is 4, but a pair of texts takes 5 tokens or more"):
+        short.score([("the cat", "dogs")])
     with pytest.raises(InvalidInput, match="max_seq_length is 1000"):
         Reranker.from_pretrained(one, device="cpu", max_seq_length=1000)
 

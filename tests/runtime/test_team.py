@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
+from tests.builders import tiny_bert
 
 from sentvec.runtime.team import _team, spread_over
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -83,3 +91,30 @@ def test_a_forked_process_makes_a_team_of_its_own():
         os._exit(0 if _team.cache_info().currsize == 0 else 1)
     assert os.waitpid(child, 0)[1] == 0
     assert _team.cache_info().currsize > 0
+
+
+FORKING = """
+import os, sys, torch
+from sentvec import Embedder
+torch.set_num_threads(2)
+large = torch.ones(512, 512)
+model = Embedder.from_pretrained(sys.argv[1], device="cpu")
+large @ large  # torch's threads begin
+child = os.fork()
+if child == 0:
+    large @ large
+    model.encode("a cat")
+    os._exit(torch.get_num_threads())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_process_forked_from_one_whose_threads_run_does_not_wait_for_them(tmp_path):
+    command = [sys.executable, "-W", "ignore", "-c", FORKING, str(tiny_bert(tmp_path))]
+    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, process_group=0) as parent:
+        try:
+            assert parent.wait(timeout=120) == 1
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(parent.pid, signal.SIGKILL)

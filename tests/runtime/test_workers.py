@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -25,7 +27,7 @@ from sentvec.checkpoint.load import load
 from sentvec.errors import InvalidInput, ModelError, OutputError, WorkerDied
 from sentvec.runtime import spread
 from sentvec.runtime.shards import MANIFEST, read_manifest, read_vectors
-from sentvec.runtime.spread import Task
+from sentvec.runtime.spread import Task, blueprint_of
 from sentvec.runtime.workers import TRIES, Workers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -317,6 +319,19 @@ def test_processes_end_when_writing_fails(tiny, tmp_path):
     assert held.value.__traceback__ is not None
     assert len(ours) == 3  # two, and the one that they were forked from
     assert not any(running(pid) for pid in ours)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, workers are not forked")
+def test_a_parent_that_ends_while_the_model_is_loaded_is_not_complained_of(tiny, folder):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = [sys.executable, "-c", "from sentvec.runtime.worker import nest; nest()"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    with theirs, subprocess.Popen(command, stdin=theirs, stderr=subprocess.PIPE, env=environment) as program:
+        theirs.close()
+        socket.send_fds(ours, [pickle.dumps(blueprint_of(tiny, folder))], [])
+        ours.close()
+        said = program.communicate(timeout=120)[1]
+    assert (program.returncode, said) == (0, b"")
 
 
 SCRIPT = """

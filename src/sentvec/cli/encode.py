@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from sentvec.runtime.workers import Spread
 
 
+_STORES = ("float32", "float16", "int8", "bits")
+
+
 def encode(
     source: Annotated[Path | None, typer.Argument(help="A text, .jsonl, .csv or .tsv file; - or none: stdin.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A .npy or .jsonl file, or a folder.")] = None,
@@ -29,6 +32,7 @@ def encode(
     prompt: Annotated[str | None, typer.Option(help="Text to put in front of every text.")] = None,
     prompt_name: Annotated[str | None, typer.Option(help="Stored prompt to put in front of every text.")] = None,
     dim: Annotated[int | None, typer.Option(help="Keep this many features.")] = None,
+    store: Annotated[str, typer.Option(help="File: keep numbers as float32, float16, int8 or bits.")] = "float32",
     precision: Annotated[str, typer.Option(help="float32, bfloat16, float16, int8 or auto.")] = "float32",
     device: Device = "auto",
     local_files_only: Offline = False,
@@ -45,7 +49,9 @@ def encode(
     `.npy` holds one float32 array (texts, dim); `.jsonl`, which also goes to standard output, one object
     with "text" and "vector" a line. The output appears under its name only once it is complete. A name without an
     ending is a folder of parts, for any number of texts: finished parts survive a kill, and --resume goes on.
+    --store int8 takes a byte for each feature, bits one for eight; both lose least after `sentvec fit rotation`.
     """
+    _check_store(store, output)
     team = _Team(engine, workers, devices, device)
     options: dict[str, Any] = {"prompt": prompt, "prompt_name": prompt_name, "dim": dim}
     if output is not None and not output.suffix:
@@ -66,14 +72,15 @@ def encode(
     with team.gathered(embedder) as spread:
         options["workers"] = spread
         if output is None:
-            _write_lines(None, _pairs(embedder, texts, options))
+            _write_lines(None, _pairs(embedder, texts, store, options))
             return
         with whole(output) as file:
             if output.suffix == ".npy":
-                count = _write_npy(file, embedder, texts, options)
+                count = _write_npy(file, embedder, texts, store, options)
             else:
-                count = _write_lines(file, _pairs(embedder, texts, options))
-    typer.echo(f"{count} vectors of {dim or embedder.dim} features: {output}", err=True)
+                count = _write_lines(file, _pairs(embedder, texts, store, options))
+    kept = "" if store == "float32" else f" as {store}"
+    typer.echo(f"{count} vectors of {dim or embedder.dim} features{kept}: {output}", err=True)
 
 
 @dataclass(frozen=True)
@@ -130,18 +137,31 @@ def _check_output(path: Path, source: Path | None) -> None:
         raise InvalidInput(f"{path}: there is no folder {path.parent}; make it first.")
 
 
-def _write_npy(file: Output, embedder: Embedder, texts: Iterator[str], options: dict[str, Any]) -> int:
+def _check_store(store: str, output: Path | None) -> None:
+    if store not in _STORES:
+        raise InvalidInput(f"--store {store!r} is not known. Known: {', '.join(_STORES)}.")
+    if store != "float32" and output is not None and not output.suffix:
+        raise InvalidInput(f"a folder holds float32; with --store {store}, give -o a name that ends in .npy or .jsonl.")
+
+
+def _write_npy(file: Output, embedder: Embedder, texts: Iterator[str], store: str, options: dict[str, Any]) -> int:
     import numpy as np
 
-    vectors = embedder.encode(texts, **options)
-    np.save(file, vectors)
-    return len(vectors)
+    from sentvec.index.compact import CODES
+
+    codes = CODES[store](embedder.encode(texts, **options))
+    np.save(file, codes)
+    return len(codes)
 
 
-def _pairs(embedder: Embedder, texts: Iterator[str], options: dict[str, Any]) -> Iterator[tuple[str, list[float]]]:
+def _pairs(
+    embedder: Embedder, texts: Iterator[str], store: str, options: dict[str, Any]
+) -> Iterator[tuple[str, list[float]]]:
+    from sentvec.index.compact import CODES
+
     kept, encoded = tee(texts)  # no more is held than the encoder reads ahead
     for vectors in embedder.encode_stream(encoded, **options):
-        yield from zip(islice(kept, len(vectors)), vectors.tolist(), strict=True)
+        yield from zip(islice(kept, len(vectors)), CODES[store](vectors).tolist(), strict=True)
 
 
 def _write_lines(file: Output | None, pairs: Iterator[tuple[str, list[float]]]) -> int:

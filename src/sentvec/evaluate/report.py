@@ -129,6 +129,10 @@ def how(shown: Shown) -> list[str]:
     said = [f"Intervals are 95 % percentile bootstraps of {draws} draws." if draws else "No intervals were asked for."]
     if isinstance(shown, Side):
         methods = sorted({test.method for test in shown.tests if test is not None})
+        if not methods:
+            return [
+                "Differences are the first model less the second. No score is one of single items, so none is tested."
+            ]
         said = [
             f"Differences are the first model less the second, with 95 % intervals by paired bootstrap; p by "
             f"{' (means of items) or '.join(reversed(methods))}, two-sided, each set by itself."

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sentvec.errors import InvalidInput
 from sentvec.evaluate.geometry import alignment, geometry
 from sentvec.evaluate.result import Floats, Places, Result, Sample
 from sentvec.evaluate.vectors import Vectors
-from sentvec.extras import require
+from sentvec.ops.rank import spearman
 from sentvec.ops.similarity import paired
 
 AGGREGATIONS = ("all", "mean", "wmean")
@@ -106,8 +107,7 @@ def _aggregated(
 
 
 def _spearman(guessed: Floats, wanted: Floats) -> float:
-    ranks = require("scipy.stats", extra="evaluate").rankdata
-    return _pearson(ranks(guessed), ranks(wanted))  # what spearmanr computes, without its p-value
+    return float(spearman(torch.from_numpy(guessed), torch.from_numpy(wanted)))  # NaN where there is no order
 
 
 def _pearson(guessed: Floats, wanted: Floats) -> float:

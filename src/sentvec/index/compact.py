@@ -7,6 +7,7 @@ the codes. Codes of other vectors are good as well, as long as no feature is muc
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +24,10 @@ _WIDEST = 4.0
 thousand, and int8 ends there."""
 
 
+_UNEVEN = 1e-2
+"""Lengths may be off by so much: that of vectors kept as float16 is."""
+
+
 def as_int8(vectors: Array) -> NDArray[np.int8]:
     """Round vectors of length one to a byte for each feature.
 
@@ -34,9 +39,20 @@ def as_int8(vectors: Array) -> NDArray[np.int8]:
     Returns:
         (n, dim), from -127 to 127.
 
+    Raises:
+        InvalidInput: a vector is not of length one (or zero), so that the scale does not fit it.
+
     >>> as_int8(np.array([[0.5, -0.5, 0.5, 0.5]], np.float32)).tolist()
     [[32, -32, 32, 32]]
     """
+    length = np.linalg.norm(vectors, axis=1)
+    odd = (np.abs(length - 1) > _UNEVEN) & (length != 0)
+    if odd.any():
+        at = int(np.argmax(odd))
+        raise InvalidInput(
+            f"vector {at} has length {length[at]:.3f}, but one scale for all needs length 1. "
+            "Encode with normalize=True, or divide by the length."
+        )
     codes: NDArray[np.int8] = np.rint(vectors / np.float32(_step(vectors.shape[1]))).clip(-127, 127).astype(np.int8)
     return codes
 
@@ -59,6 +75,15 @@ def as_bits(vectors: Array) -> NDArray[np.uint8]:
     [[177]]
     """
     return np.packbits(vectors > 0, axis=1)
+
+
+CODES: dict[str, Callable[[Array], NDArray[Any]]] = {
+    "float32": np.asarray,
+    "float16": lambda vectors: vectors.astype(np.float16),
+    "int8": as_int8,
+    "bits": as_bits,
+}
+"""How vectors (n, dim) float32 can be kept, largest first: 4 * dim bytes each, 2 * dim, dim, dim / 8."""
 
 
 class CompactIndex:

@@ -159,6 +159,12 @@ class Engine:
         """Encode texts; `places` are their positions in the caller's input, for messages."""
         if prefix or self.recipe.lower_case:
             texts = [self._prepared(text, prefix) for text in texts]
+        least = self.tokenizer.pair_special_tokens + 2
+        if self.recipe.max_seq_length < least and any(not isinstance(text, str) for text in texts):
+            raise InvalidInput(
+                f"max_seq_length is {self.recipe.max_seq_length}, but a pair of texts takes {least} tokens or more, "
+                "special tokens included. Raise it."
+            )
         encoded = self.tokenizer.encode(texts, self.recipe.max_seq_length, places=places)
         if self.whole:
             _refuse_long(encoded, range(len(texts)) if places is None else places, self.recipe.max_seq_length)

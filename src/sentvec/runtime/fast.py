@@ -12,6 +12,7 @@ from sentvec.nn.passes import passes
 from sentvec.nn.stack import Layers
 from sentvec.nn.steps import EagerSteps
 from sentvec.runtime.heap import keep
+from sentvec.runtime.team import expect_forks
 
 
 def set_up(encoder: nn.Module, device: torch.device, precision: str) -> None:
@@ -25,6 +26,7 @@ def set_up(encoder: nn.Module, device: torch.device, precision: str) -> None:
     Raises:
         InvalidInput: int8 is asked for where there is none.
     """
+    expect_forks()
     layers = getattr(encoder, "layers", None)
     can = isinstance(layers, Layers) and layers.fusible
     if precision == "int8" and (device.type != "cpu" or not can):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from threading import Barrier
 from typing import TypeVar
@@ -75,3 +75,14 @@ def _alone(together: Barrier) -> None:
 
 if hasattr(os, "register_at_fork"):  # threads do not come along
     os.register_at_fork(after_in_child=_team.cache_clear)
+
+
+@cache
+def expect_forks() -> None:
+    """From now on, let torch run on one thread in processes that are forked from this one.
+
+    Its other threads are left behind, and GNU's OpenMP, which does not notice, would wait for them for ever. A process
+    that was forked before its model was made keeps its number of threads.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))

@@ -13,6 +13,7 @@ import pickle
 import socket
 import threading
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO, NoReturn
@@ -87,7 +88,7 @@ def main() -> None:
     _quiet()
     try:
         worker = Worker(*pickle.load(source))  # noqa: S301 - from our own parent
-    except EOFError:
+    except (EOFError, pickle.UnpicklingError):  # it ended before it said all
         return
     except Exception as error:
         _say(sink, portable(error))
@@ -99,6 +100,11 @@ def nest() -> None:
     """Load a model and fork workers that share it, as the process at the other end of standard input asks."""
     line = socket.socket(fileno=os.dup(0))
     _quiet()
+    with suppress(ConnectionError):  # that process has ended, and with it our work
+        _brood(line)
+
+
+def _brood(line: socket.socket) -> None:
     worker: Worker | None = None
     while True:
         message, files, _, _ = socket.recv_fds(line, 1 << 16, 2)

@@ -86,6 +86,9 @@ def choose(roles: Roles, table: Columns, kind: Kind | None) -> Choice:
     needed = next((row for row in MEANINGS[kind] if _has(found, row)), None)
     if needed is None:
         lacks = [role for role in MEANINGS[kind][0] if role not in found]
+        void = [name for role in lacks for name in roles.columns.get(role, ())]
+        if void:
+            raise InvalidInput(f"{table.origin}: {kind} need {lacks[0]}, and column {void[0]!r} is empty in every row.")
         raise InvalidInput(
             f"{table.origin}: {kind} need {', '.join(MEANINGS[kind][0])}, and no column is known to be the "
             f"{' or the '.join(lacks)}; there are {', '.join(map(repr, table.names))}. Say which it is, as "
@@ -139,7 +142,7 @@ def _part_texts(found: dict[Role, tuple[str, ...]], table: Columns) -> None:
             f'columns={{"positive": "{text}"}}, or give rows without the other column.'
         )
     if not _has(found, ("query", "positive")) and "documents" not in found and "text" not in found:
-        alone = found.pop("query", None) or found.pop("positive", None)
+        alone = found.get("query") or found.get("positive")
         if alone is not None:
             found["text"] = alone
 
@@ -177,10 +180,10 @@ def _kind_of_two(found: dict[Role, tuple[str, ...]], table: Columns, notes: list
     if not any(a and b for a, b in zip(query, positive, strict=True)):
         notes.append("No row has both texts, so each is a text with its class.")
         return "classes"
-    numbers = {as_number(cell) for cell in set(table.cells[name])}
-    if None in numbers:
+    numbers = [number for cell in table.cells[name] if (number := as_number(cell)) is not None]
+    if 2 * len(numbers) < len(table.lines) or name in table.classes:
         return "labelled_pairs"
-    if numbers <= _CLASSES_OF_PAIRS:
+    if set(numbers) <= _CLASSES_OF_PAIRS:
         notes.append(f'{name!r} holds whole numbers, taken as labels; if they are scores, pass kind="scored".')
         return "labelled_pairs"
     found["score"] = found["label"]

@@ -18,6 +18,7 @@ INFERENCE = ("contradiction", "entailment", "neutral")
 OPPOSITES = (
     *(("0", "1"), ("false", "true"), ("no", "yes"), ("not_entailment", "entailment"), ("negative", "positive")),
     *(("irrelevant", "relevant"), ("different", "same"), ("not_duplicate", "duplicate")),
+    ("not_equivalent", "equivalent"),
 )
 _NO_LABEL = frozenset({"", "-", "-1"})
 _SHOWN = 8
@@ -66,31 +67,39 @@ def find_labels(table: Columns, column: str, given: Sequence[str] | None, *, pai
     """
     counts = Counter(map(_plain, table.cells[column]))
     seen = [label for label in counts if label not in _NO_LABEL]
+    told = table.classes.get(column)
     if given is not None:
         if len(set(given)) != len(given):
             raise InvalidInput(f"labels has a name twice: {', '.join(given)}.")
-        return _labels(column, {_plain(name): number for number, name in enumerate(given)}, tuple(given), pairs)
-    if not seen:
+        numbers, names = {_plain(name): number for number, name in enumerate(given)}, tuple(given)
+    elif not seen:
         raise InvalidInput(f"{table.origin}: column {column!r} names no class in any row.")
-    whole = [label for label in seen if _is_whole(label)]
-    told = table.classes.get(column)
-    if told is not None and len(whole) == len(seen):  # numbers of names that the source tells
-        return _labels(column, {str(number): number for number in range(len(told))}, told, pairs)
+    elif told is not None and all(map(_is_whole, seen)):  # numbers of names that the source tells
+        # GLUE has sets in which 0 says that two texts belong together
+        names = (_opposites(told) if pairs else None) or told
+        numbers = {str(at): at if names is told else names.index(name.casefold()) for at, name in enumerate(told)}
+    else:
+        names = _names(counts, seen, pairs)
+        folded = names in (INFERENCE, *OPPOSITES)
+        by_name = {name: number for number, name in enumerate(names)}
+        numbers = {label: by_name[key] for label in seen if (key := label.casefold() if folded else label) in by_name}
+    return _labels(column, numbers, names, pairs)
+
+
+def _names(counts: Mapping[str, int], seen: Sequence[str], pairs: bool) -> tuple[str, ...]:
+    """Return the classes that are meant by labels, some of which may be mistakes."""
     if pairs and len({label.casefold() for label in seen}.intersection(INFERENCE)) > 1:
-        return _labels(column, _folded(seen, INFERENCE), INFERENCE, pairs)
+        return INFERENCE
+    whole = [label for label in seen if _is_whole(label)]
     if 2 * sum(counts[label] for label in whole) > sum(counts[label] for label in seen):
-        seen = sorted(whole, key=int)  # a name among numbers is a mistake
-        names = ("0", "1") if pairs and set(seen) <= {"0", "1"} else tuple(seen)
-        return _labels(column, {name: number for number, name in enumerate(names)}, names, pairs)
-    opposites = next((names for names in OPPOSITES if {label.casefold() for label in seen} == set(names)), None)
-    if pairs and opposites is not None:
-        return _labels(column, _folded(seen, opposites), opposites, pairs)
-    names = tuple(sorted(seen))
-    return _labels(column, {name: number for number, name in enumerate(names)}, names, pairs)
+        # a name among numbers is a mistake
+        return OPPOSITES[0] if pairs and set(whole) <= set(OPPOSITES[0]) else tuple(sorted(whole, key=int))
+    return (_opposites(seen) if pairs else None) or tuple(sorted(seen))
 
 
-def _folded(seen: Sequence[str], names: tuple[str, ...]) -> dict[str, int]:
-    return {label: names.index(label.casefold()) for label in seen if label.casefold() in names}
+def _opposites(seen: Sequence[str]) -> tuple[str, ...] | None:
+    """Return names of which the second says that a pair belongs together, if these are such."""
+    return next((names for names in OPPOSITES if {label.casefold() for label in seen} == set(names)), None)
 
 
 def _labels(column: str, numbers: Mapping[str, int], names: tuple[str, ...], pairs: bool) -> Labels:

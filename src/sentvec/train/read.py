@@ -60,6 +60,7 @@ def read_dataset(
     roles = find_roles(table.names, given)
     if not table.names:
         _refuse(table, table.faults.count, table.faults, skip_bad=False)
+        raise InvalidInput(f"{table.origin}: no row has a column; there is nothing to learn from.")
     if not roles.columns:
         raise InvalidInput(_unknown(table))
     choice = choose(roles, table, kind)

@@ -118,6 +118,7 @@ def read_columns(source: str | Path | Iterable[Any], given: frozenset[str | int]
 
 def _collect(columns: Columns, rows: Rows, given: frozenset[str | int]) -> Columns:
     cells, lines = columns.cells, columns.lines
+    cells.update({name: [] for place, name in enumerate(columns.names, 1) if _is_kept(name, place, given)})
     plans: dict[tuple[str, ...], tuple[list[tuple[str, Callable[[Any], None]]], list[Callable[[Any], None]]]] = {}
     for number, row in rows:
         keys = tuple(row)
@@ -128,8 +129,7 @@ def _collect(columns: Columns, rows: Rows, given: frozenset[str | int]) -> Colum
             for name in reversed(lower.values()):
                 if name not in columns.names:
                     columns.names.append(name)
-                place = columns.names.index(name) + 1
-                if name not in cells and (name in given or place in given or is_known(name)):
+                if name not in cells and _is_kept(name, columns.names.index(name) + 1, given):
                     cells[name] = [None] * len(lines)
             if len(cells) > before:
                 plans.clear()  # those lack the new columns
@@ -147,6 +147,10 @@ def _collect(columns: Columns, rows: Rows, given: frozenset[str | int]) -> Colum
     if not lines and not columns.faults.count:
         raise InvalidInput(f"{columns.origin} holds no rows; there is nothing to learn from.")
     return columns
+
+
+def _is_kept(name: str, place: int, given: frozenset[str | int]) -> bool:
+    return name in given or place in given or is_known(name)
 
 
 def _putter(name: str, column: list[Any]) -> Callable[[Any], None]:

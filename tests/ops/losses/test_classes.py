@@ -90,6 +90,14 @@ class TestBatchTriplets:
         x, labels = torch.randn(900, 4), torch.randint(0, 3, (900,))  # 900³ numbers would be 3 GB
         assert batch_triplets(x, labels, mining="all").isfinite()
 
+    def test_a_semi_hard_negative_is_farther_than_the_positive_not_as_far(self):
+        x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [-1.0, 0.0]])
+        # from the first, positive and one negative are at 1, the other at 2; from the second, the positive is at 1,
+        # the negatives at 0 and 1: none is farther, and the farthest is at 1
+        loss = batch_triplets(x, torch.tensor([0, 0, 1, 1]), mining="semi_hard", margin=0.4)
+        others = [0.4, 0.0]  # from the third: positive at 1, negatives at 1 and 0; from the fourth: 1, and 2 and 1
+        assert float(loss) == pytest.approx((0.0 + 0.4 + sum(others)) / 4)
+
     @pytest.mark.parametrize(
         ("options", "said"),
         [
