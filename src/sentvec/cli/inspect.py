@@ -146,7 +146,7 @@ def _check_page(path: Path) -> None:
 def _save(page: Page, path: Path) -> None:
     with whole(path) as file:
         file.write(page.html.encode())
-    typer.echo(shown(f"{path}: {len(page.html) / 1e6:.1f} MB, to open in a browser"), err=True)
+    typer.echo(shown(f"{path}: {len(page.html) / 1000:,.0f} kB, to open in a browser"), err=True)
 
 
 def _print_pairs(found: Explanation, count: int) -> None:

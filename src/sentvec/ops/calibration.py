@@ -58,7 +58,10 @@ def calibration(scores: Tensor, labels: Tensor) -> Calibration:
         raise InvalidInput(f"score {int((~torch.isfinite(x)).nonzero()[0])} is NaN or infinite.")
     if not bool(((y >= 0) & (y <= 1)).all()):
         at = int((~((y >= 0) & (y <= 1))).nonzero()[0])
-        raise InvalidInput(f"label {at} is {float(y[at])}, which should be from 0 (not related) to 1 (related).")
+        raise InvalidInput(
+            f"label {at} is {round(float(labels[at]), 6)}, which should be from 0 (not related) to 1 (related). Say from which "
+            "score on pairs are related (`sentvec fit calibration --related-from`), or divide by the highest score."
+        )
     positive = y >= 0.5
     related, others = float(y.sum()), float((1 - y).sum())
     if not bool(positive.any()) or bool(positive.all()):
