@@ -59,8 +59,9 @@ def calibration(scores: Tensor, labels: Tensor) -> Calibration:
     if not bool(((y >= 0) & (y <= 1)).all()):
         at = int((~((y >= 0) & (y <= 1))).nonzero()[0])
         raise InvalidInput(
-            f"label {at} is {round(float(labels[at]), 6)}, which should be from 0 (not related) to 1 (related). Say from which "
-            "score on pairs are related (`sentvec fit calibration --related-from`), or divide by the highest score."
+            f"label {at} is {round(float(labels[at]), 6)}, which should be from 0 (not related) to 1 (related). "
+            "Say from which score on pairs are related (`sentvec fit calibration --related-from`), or divide by the "
+            "highest score."
         )
     positive = y >= 0.5
     related, others = float(y.sum()), float((1 - y).sum())
