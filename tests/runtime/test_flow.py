@@ -50,6 +50,13 @@ def test_training_takes_none_of_the_users_random_numbers():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_it_trains_where_the_caller_needs_no_gradients(off):
+    with off():
+        flow = fit_flow(bent(100))
+    assert all(bool(step.move.weight.any()) for step in flow.steps)
+
+
 def test_it_stops_before_it_learns_places_by_heart(monkeypatch):
     """Of few vectors a flow could make spikes; those that were held out stop it, and it stays as it was best."""
     few, new = torch.randn(120, 6), torch.randn(500, 6)

@@ -114,7 +114,7 @@ def test_a_process_forked_from_one_whose_threads_run_does_not_wait_for_them(tmp_
     command = [sys.executable, "-W", "ignore", "-c", FORKING, str(tiny_bert(tmp_path))]
     with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT / "src")}, process_group=0) as parent:
         try:
-            assert parent.wait(timeout=120) == 1
+            assert parent.wait(timeout=300) == 1
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(parent.pid, signal.SIGKILL)

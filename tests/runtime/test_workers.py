@@ -330,7 +330,7 @@ def test_a_parent_that_ends_while_the_model_is_loaded_is_not_complained_of(tiny,
         theirs.close()
         socket.send_fds(ours, [pickle.dumps(blueprint_of(tiny, folder))], [])
         ours.close()
-        said = program.communicate(timeout=120)[1]
+        said = program.communicate(timeout=300)[1]
     assert (program.returncode, said) == (0, b"")
 
 

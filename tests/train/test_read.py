@@ -277,3 +277,8 @@ def test_parquet(tmp_path):
     assert [one.texts for one in found.examples] == [("a", "c", "f"), ("b", "d", "g", "h")]
     with pytest.raises(InvalidInput, match="cannot be read as Parquet"):
         read_dataset(text(tmp_path / "no.parquet", "no"))
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    with pytest.raises(InvalidInput, match="two columns are called 'query'"):
+        read_dataset(text(tmp_path / "data.csv", "query,query,positive\na,b,c\n"))

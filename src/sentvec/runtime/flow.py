@@ -23,6 +23,8 @@ _RATE = 1e-3
 _NOISE = 0.01  # of the features' deviation
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()  # whatever the caller has switched off
 def fit_flow(vectors: Tensor, *, seed: int = 0) -> Flow:
     """Train a flow, and keep it as it was when vectors that were held out were most likely.
 

@@ -218,7 +218,12 @@ def _table(path: Path, columns: Columns, given: frozenset[str | int]) -> Rows:
     if first is None:
         return iter(())
     names = [str(cell).strip().removeprefix("\ufeff").lower() for cell in first.cells]
-    columns.header = any(is_known(name) or name in given for name in names) and len(set(names)) == len(names)
+    known = [name for name in names if is_known(name) or name in given]
+    twice = next((name for name in known if names.count(name) > 1), None)
+    # a first row of which every cell is the same known word may be data; one with other names beside it is a header
+    if twice is not None and len(set(known)) > 1:
+        raise InvalidInput(f"{path}: two columns are called {twice!r}; give each a name of its own.")
+    columns.header = bool(known) and twice is None and len(set(names)) == len(names)
     if not columns.header:
         names = [f"column {number}" for number in range(1, len(names) + 1)]
         rows = chain([first], rows)
