@@ -169,8 +169,8 @@ class Remembering(nn.Module):
         mask = known_positives(asked, right, own + past)
         fresh = set(own)
         mask[:, len(own) :] |= torch.tensor([one in fresh for one in past], dtype=torch.bool)
-        # a copy, for the queue is written to before the gradient is taken
-        everything = torch.cat([documents, self.vectors[:kept].clone()])
+        # this copies, so that the queue may be written to before the gradient is taken
+        everything = torch.cat([documents, self.vectors[:kept]])
         loss = self.contrast.of(queries, everything, mask.to(queries.device))
         if self.training:
             self._remember(documents.detach(), own)
