@@ -139,7 +139,7 @@ template <int K> inline vf units_of(const float* row, const float* next) {
 template <int K> void pack_forward(const float* matrix, int64_t out, int64_t in, float* panels) {
   constexpr int per = Unit<K>::numbers;
   const int64_t units = in / per;
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
   for (int64_t o = 0; o < out; o += LANES) {
     const int64_t c = o / PANEL * PANEL, width = panel_width(out, c);
     for (int64_t u = 0; u < units; u += LANES) {
@@ -156,11 +156,11 @@ template <int K> void pack_forward(const float* matrix, int64_t out, int64_t in,
 template <int K> void pack_back(const float* matrix, int64_t out, int64_t in, float* panels) {
   constexpr int per = Unit<K>::numbers;
   const int64_t units = out / per;
-#pragma omp for schedule(static)
-  for (int64_t u = 0; u < units; u += 4)
+#pragma omp for schedule(dynamic)
+  for (int64_t u = 0; u < units; u += 8)
     for (int64_t first = 0; first < in; first += PANEL) {
       const int64_t width = panel_width(in, first);
-      for (int64_t n = u; n < std::min(units, u + 4); n++)
+      for (int64_t n = u; n < std::min(units, u + 8); n++)
         for (int64_t j = 0; j < width; j += LANES) {
           const float* row = matrix + n * per * in + first + j;
           store_raw(panels + first * units + n * width + j, units_of<K>(row, row + in));
@@ -217,7 +217,7 @@ void outer(const void* left, const void* right, int64_t rows, int64_t left_width
     float* packed = scratch<1>(block * deep / per);
     for (int64_t from = 0; from < rows; from += deep) {
       const int64_t to = std::min(rows, from + deep), units = (to - from + per - 1) / per;
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic)
       for (int64_t u = 0; u < units; u += 8)  // a few rows at a time: what is read and what is written stays near
         for (int64_t c = 0; c < right_width; c += PANEL) {
           const int64_t width = panel_width(right_width, c);

@@ -23,7 +23,7 @@ void add_norm(const void* in, const float* residual, const Dropout& drop, const 
   {
     std::vector<float> scratch(width);
     float* x = scratch.data();
-#pragma omp for schedule(static)
+#pragma omp for schedule(dynamic, 32)
     for (int64_t t = 0; t < rows; t++) {
       const T* y = (const T*)in + t * width;
       const RowKey key(drop, t);
@@ -59,12 +59,13 @@ template <int K>
 void norm_back(const float* gradient, const void* normed, const float* scales, const float* gamma,
                const Dropout& drop, int64_t rows, int64_t width, float* out, void* dropped, float* sums) {
   typedef typename Row<K>::type T;
-  std::vector<float> parts(omp_get_max_threads() * 2 * width);
-#pragma omp parallel
-  {
-    float* part = parts.data() + omp_get_thread_num() * 2 * width;
-#pragma omp for schedule(static)
-    for (int64_t t = 0; t < rows; t++) {
+  constexpr int64_t block = 32;  // rows that are summed by themselves, so that sums do not depend on who made them
+  const int64_t blocks = (rows + block - 1) / block;
+  std::vector<float> parts(blocks * 2 * width);
+#pragma omp parallel for schedule(dynamic)
+  for (int64_t b = 0; b < blocks; b++) {
+    float* part = parts.data() + b * 2 * width;
+    for (int64_t t = b * block; t < std::min(rows, (b + 1) * block); t++) {
       const float* g = gradient + t * width;
       const T* n = (const T*)normed + t * width;
       vf s = {}, sn = {};
@@ -86,11 +87,9 @@ void norm_back(const float* gradient, const void* normed, const float* scales, c
       }
     }
   }
-  for (int64_t i = 0; i < 2 * width; i++) {  // in the threads' order, so that sums are the same every time
-    float total = 0;
-    for (int n = 0; n < omp_get_max_threads(); n++) total += parts[n * 2 * width + i];
-    sums[i] = total;
-  }
+  std::fill_n(sums, 2 * width, 0.0f);
+  for (int64_t b = 0; b < blocks; b++)
+    for (int64_t i = 0; i < 2 * width; i++) sums[i] += parts[b * 2 * width + i];
 }
 
 struct Shape {
@@ -243,8 +242,7 @@ void attend(const void* qkv, const void* gradient, const Shape& shape, const int
   {
     Scratch s(longest, dim);
     float* part = relative ? parts.data() + omp_get_thread_num() * lines : nullptr;
-#pragma omp for schedule(static, 4)  // not dynamic, or sums would differ from time to time; neighbours are alike
-    for (int64_t task = 0; task < texts * shape.heads; task++) {
+    auto run = [&](int64_t task) {
       const int64_t text = task / shape.heads, head = task % shape.heads;
       const int64_t first = offsets[text], length = offsets[text + 1] - first;
       gather<K>(qkv, 3 * hidden, head * dim, first, length, dim, shape.scale, s.q);
@@ -267,13 +265,20 @@ void attend(const void* qkv, const void* gradient, const Shape& shape, const int
           ahead<K, 1>(shape, s, first, head, r, real, length, drop, (T*)out);
         r += left > LANES ? 2 * LANES : LANES;
       }
-      if (!gradient) continue;
+      if (!gradient) return;
       for (int64_t n = 0; n < length; n++)
         for (int64_t d = 0; d < dim; d += LANES) {
           T* at = (T*)out + (first + n) * 3 * hidden + head * dim + d;
           Row<K>::store(at + hidden, load_raw<vf>(s.dk + n * dim + d));
           Row<K>::store(at + 2 * hidden, load_raw<vf>(s.dv + n * dim + d));
         }
+    };
+    if (relative) {  // who has which task must not change, or sums would
+#pragma omp for schedule(static, 4)
+      for (int64_t task = 0; task < texts * shape.heads; task++) run(task);
+    } else {
+#pragma omp for schedule(dynamic, 4)
+      for (int64_t task = 0; task < texts * shape.heads; task++) run(task);
     }
   }
   for (int64_t i = 0; i < lines; i++)  // in the threads' order, so that sums are the same every time
