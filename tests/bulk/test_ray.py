@@ -199,6 +199,10 @@ def test_what_cannot_be(cluster, folder, tiny):
             RayWorkers(tiny, **values)
     with pytest.raises(InvalidInput, match="device 'cuda:1' cannot be used on Ray"):
         RayWorkers(tiny, device="cuda:1")
+    with pytest.raises(InvalidInput, match="to have 5 CPUs, but no machine of the cluster has more than 4"):
+        RayWorkers(tiny, 1, cpus=5)
+    with pytest.raises(InvalidInput, match="to have 1 GPUs, but no machine of the cluster has more than 0"):
+        RayWorkers(tiny, 1, device="cuda")
     changed = Embedder.from_pretrained(folder, device="cpu")
     next(changed.encoder.parameters()).data.mul_(1.5)
     with RayWorkers(changed, 1, cpus=0.5) as workers, pytest.raises(ModelError, match="is not the model"):

@@ -54,7 +54,7 @@ class RayWorkers:
         cpus: CPUs of each, and so the threads of an encoder on CPUs.
 
     Raises:
-        InvalidInput: a number is not possible, or the model has no folder.
+        InvalidInput: a number is not possible, no machine has so many CPUs or GPUs, or the model has no folder.
         MissingExtra: Ray is not installed.
     """
 
@@ -77,6 +77,7 @@ class RayWorkers:
         self._ray = _started()
         if device == "auto":
             device = "cuda" if self._ray.cluster_resources().get("GPU", 0) else "cpu"
+        _check_fits(self._ray, {"CPU": cpus, "GPU": gpus if device == "cuda" else 0})
         self.blueprint: Blueprint = blueprint_of(model, model.folder)
         self.depth = (_UNDER_WAY + 1) * workers
         self._guard = threading.Lock()
@@ -276,6 +277,20 @@ def _started() -> ModuleType:
     if not ray.is_initialized():
         ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     return ray
+
+
+def _check_fits(ray: ModuleType, asked: dict[str, float]) -> None:
+    """Refuse an actor that no machine can hold, which would be waited for without end."""
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for kind, count in asked.items():
+        most = max((machine.get(kind, 0) for machine in machines), default=0)
+        # a cluster that has none of a kind may be about to grow; a machine by itself that has CPUs is all there is
+        grows = most == 0 and not (len(machines) == 1 and machines[0].get("CPU", 0))
+        if count > most and not grows:
+            raise InvalidInput(
+                f"each worker is to have {count:g} {kind}s, but no machine of the cluster has more than {most:g}. "
+                f"Give fewer with {kind.lower()}s=, or take another device."
+            )
 
 
 def _leave_room(ray: ModuleType, workers: int, cpus: float) -> None:
