@@ -70,6 +70,7 @@ WAYS: tuple[tuple[str, int, bool, Ranker], ...] = (
     ("float16", 768, False, lambda q, d: best(q @ d.astype(np.float16).astype(np.float32).T)),
     ("first 128 features, no training for it", 512, False, lambda q, d: best(q[:, :128] @ unit(d[:, :128]).T)),
     ("int8, usual", 384, False, usual_int8),
+    ("int8, ours, not turned", 384, False, lambda q, d: best(q @ from_int8(as_int8(d)).T)),
     ("int8, ours, both sides rounded", 384, True, lambda q, d: best((as_int8(q) / 1.0) @ as_int8(d).T.astype(float))),
     ("int8, ours, queries as floats", 384, True, lambda q, d: best(q @ from_int8(as_int8(d)).T)),
     ("binary, usual", 48, False, lambda q, d: best(signs(q) @ signs(d).T)),
@@ -78,6 +79,7 @@ WAYS: tuple[tuple[str, int, bool, Ranker], ...] = (
     ("binary, turned, rescored by signs", 48, True, searched(keep="bits")),
     ("binary, turned, 10 k rescored by signs", 48, True, searched(keep="bits", candidates=10)),
     ("binary, turned, rescored by int8", 432, True, searched(keep="int8")),
+    ("binary, turned, 10 k rescored by int8", 432, True, searched(keep="int8", candidates=10)),
 )
 
 
