@@ -94,8 +94,7 @@ class HeadLearner:
         total = 0.0
         for part in plan([len(row) for row in batch.tokens], self._tokens):
             packed = pack([batch.tokens[i] for i in part], self.device)
-            with torch.autocast(self.device.type, self._autocast, enabled=self._autocast != torch.float32):
-                states = self._run(packed).float()
+            states = self.states(packed)
             losses = [
                 self._losses[name](
                     self._headed.heads[name], states, packed, [some[i].to(self.device) for i in part], self._run
@@ -107,6 +106,11 @@ class HeadLearner:
             torch.autograd.backward(loss * scale)
             total += float(loss.detach())
         return self.team.total(total)
+
+    def states(self, packed: PackedBatch) -> Tensor:
+        """Return what the encoder makes of a batch, (tokens, hidden) float32, with gradients."""
+        with torch.autocast(self.device.type, self._autocast, enabled=self._autocast != torch.float32):
+            return self._run(packed).float()
 
     def count(self, batch: Rows) -> int:
         """Return how many texts or pairs a batch has."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -108,22 +108,12 @@ class EmbedderLearner:
         rows, sizes = self._rows(batch, objective.views)
         parts = plan([len(row) for row in rows], self._tokens)
         torch.manual_seed(drawn_from(seed, self.team.rank + 1))  # dropout differs between processes
-        if len(parts) == 1:
-            found = _in_order(self._encode(rows, parts[0], objective.layers), parts)
-            return self._learn(objective, found, sizes, batch, scale, seed)
-        before, some = [], []
-        with torch.no_grad():
-            for part in parts:
-                before.append(_random_state(self.device))
-                some.append(self._encode(rows, part, objective.layers))
-        known = _in_order(torch.cat(some), parts) if some else self._nothing(1 + len(objective.layers))
-        known.requires_grad_()
-        loss = self._learn(objective, known, sizes, batch, scale, seed)
-        for part, state in zip(parts, before, strict=True):
-            _set_random_state(self.device, state)  # dropout must be what it was
-            assert known.grad is not None, "an objective that does not depend on vectors"
-            torch.autograd.backward(self._encode(rows, part, objective.layers), known.grad[torch.tensor(part)])
-        return loss
+        return in_parts(
+            parts,
+            lambda part: self._encode(rows, part, objective.layers),
+            lambda found: self._learn(objective, found, sizes, batch, scale, seed),
+            self._nothing(1 + len(objective.layers)),
+        )
 
     def _learn(
         self, objective: Objective, found: Tensor, sizes: list[int], batch: Batch, scale: float, seed: int
@@ -169,6 +159,37 @@ class EmbedderLearner:
         with torch.autocast(self.device.type, self._autocast, enabled=self._autocast != torch.float32):
             found = layer_vectors(self.checkpoint.encoder, self.checkpoint.recipe, packed, Finish(), layers)
         return torch.stack(found, dim=1).float()
+
+
+def in_parts(
+    parts: list[list[int]], encode: Callable[[list[int]], Tensor], learn: Callable[[Tensor], float], none: Tensor
+) -> float:
+    """Send texts through an encoder, and the gradient of the loss of all of them back, part by part.
+
+    Args:
+        parts: places of the texts that are in memory with their gradients at once.
+        encode: places -> what the loss is of: their vectors or scores, (texts, ...).
+        learn: these of all texts, in their order -> the loss, with its gradient sent back into them.
+        none: these of no text, (0, ...), for a share may have none.
+
+    Returns:
+        The loss.
+    """
+    if len(parts) == 1:
+        return learn(_in_order(encode(parts[0]), parts))
+    before, some = [], []
+    with torch.no_grad():
+        for part in parts:
+            before.append(_random_state(none.device))
+            some.append(encode(part))
+    known = _in_order(torch.cat(some), parts) if some else none
+    known.requires_grad_()
+    loss = learn(known)
+    for part, state in zip(parts, before, strict=True):
+        _set_random_state(none.device, state)  # dropout must be what it was
+        assert known.grad is not None, "an objective that does not depend on vectors"
+        torch.autograd.backward(encode(part), known.grad[torch.tensor(part)])
+    return loss
 
 
 def copied(checkpoint: Checkpoint) -> Checkpoint:
