@@ -53,7 +53,14 @@ def learner(folder: Path, config: TrainConfig, loss: str = "infonce", **options:
 def go(model: Path, out: Path, *, judge=None, resume: bool = False, source=None, **settings: object) -> Trained:
     config = TrainConfig(**{"epochs": 3, "learning_rate": 1e-3, "save_every": 2} | settings)
     return train(
-        learner(model, config), source or Pairs(), out, config, judge=judge, resume=resume, progress=False, origin="x"
+        learner(model, config),
+        source or Pairs(),
+        out,
+        config,
+        judge=judge,
+        resume=resume,
+        progress=False,
+        made_from={"data": "x"},
     )
 
 

@@ -124,7 +124,7 @@ def test_a_folder_with_a_run_is_not_written_over(model, tmp_path):
 def test_a_loss_that_is_no_number_ends_the_run(model, tmp_path):
     tensors = bert_weights(bert_config())
     tensors["embeddings.LayerNorm.bias"][0] = float("nan")
-    with pytest.raises(NonFiniteOutput, match="the loss at step 0 is nan. Lower the learning rate"):
+    with pytest.raises(NonFiniteOutput, match=r"the loss at step 0 \(epoch 0, batch 0, of data set 0\) is nan. Lower the learning rate"):
         go(tiny_bert(tmp_path / "broken", tensors=tensors), tmp_path / "out")
 
 

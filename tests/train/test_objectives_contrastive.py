@@ -165,7 +165,7 @@ class TestMemoryInARun:
     def run(model, out, *, source=Pairs, resume=False, **settings):
         config = TrainConfig(epochs=2, learning_rate=1e-3, **settings)
         taught = learner(model, config, "infonce_memory", dim=32, size=10)
-        train(taught, source(size=4, count=2), out, config, origin="x", resume=resume, progress=False)
+        train(taught, source(size=4, count=2), out, config, resume=resume, progress=False)
         return taught.extra["objective.0"].state_dict()
 
     def test_a_resumed_run_remembers_what_an_unbroken_one_does(self, tmp_path):

@@ -129,8 +129,8 @@ def main() -> None:
     except SentvecError as error:
         typer.echo(f"error: {shown(str(error))}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("stopped", err=True)
+    except KeyboardInterrupt as error:
+        typer.echo(shown(str(error) or "stopped"), err=True)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of a pipe (head, say) left: not our fault. Python would complain at exit without this.

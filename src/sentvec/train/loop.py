@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,7 @@ from sentvec.train.config import TrainConfig
 from sentvec.train.optim import adamw, depth_of, groups, layer_count, rate_factor, set_rates
 from sentvec.train.state import Position, Stateful, load_state, save_state
 from sentvec.train.step import Learner, drawn_from
+from sentvec.train.stopping import asked_to_stop
 
 LOG_STEPS = 10
 """Steps between two lines of metrics.jsonl."""
@@ -74,11 +74,13 @@ def train(
     config: TrainConfig,
     *,
     judge: Judge[M] | None = None,
-    origin: str = "",
+    made_from: Mapping[str, str] | None = None,
     resume: bool = False,
     progress: bool | None = None,
 ) -> Trained:
     """Train a model.
+
+    The first Ctrl-C ends the run after the step that it is in, with a state to go on from; the second ends it at once.
 
     Args:
         learner: the model; it changes in place.
@@ -86,15 +88,31 @@ def train(
         folder: where the model goes, and, under `run/`, settings, metrics and the state to go on from.
         config: settings.
         judge: scores during training; the best model by its first score is what the folder gets.
-        origin: what the model and the data were, for `resume` to compare.
+        made_from: what the model and the data are, by what a message can call them, for `resume` to compare.
         resume: go on with the run in the folder, if there is one.
         progress: see `sentvec.progress.track`.
 
     Raises:
         OutputError: the folder has a run already and `resume` is False, or one of something else.
-        NonFiniteOutput: the loss is NaN or infinite; the last good state stays.
+        NonFiniteOutput: the loss or a weight is NaN or infinite; the last good state stays.
+        KeyboardInterrupt: it was stopped.
     """
-    return _Run(learner, source, folder, config, judge, origin).go(resume, progress)
+    check_folder(folder, resume)
+    return _Run(learner, source, folder, config, judge, made_from or {}).go(progress)
+
+
+def check_folder(folder: Path, resume: bool, model: Path | None = None) -> None:
+    """Refuse a folder that a run cannot go to, before hours of work.
+
+    Raises:
+        OutputError: it has a run already and `resume` is False, is no folder, or is that of the model to be trained.
+    """
+    if model is not None and folder.exists() and folder.samefile(model):
+        raise OutputError(f"{folder} holds the model that is to be trained. Give another folder.")
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; give a folder to save to.")
+    if (folder / RUN / STATE).exists() and not resume:
+        raise OutputError(f"{folder} holds a run already. Go on with it (--resume), or give another folder.")
 
 
 class _Run(Generic[B, M]):
@@ -107,7 +125,7 @@ class _Run(Generic[B, M]):
         folder: Path,
         config: TrainConfig,
         judge: Judge[M] | None,
-        origin: str,
+        made_from: Mapping[str, str],
     ) -> None:
         self.learner, self.source, self.folder, self.config, self.judge = learner, source, folder, config, judge
         self.encoder = learner.encoder
@@ -124,23 +142,22 @@ class _Run(Generic[B, M]):
                 layer_decay=config.layer_decay,
             )
         )
-        key = hashlib.sha256(json.dumps([asdict(config), origin], sort_keys=True, default=str).encode()).hexdigest()
+        settings = {name: json.dumps(value, sort_keys=True, default=str) for name, value in asdict(config).items()}
         self.modules = (self.encoder, *learner.extra.values())
         self.average = None if config.ema is None else Average(self.modules, config.ema)
         kept = {} if self.average is None else {"average": self.average}
-        self.state = Stateful({"encoder": self.encoder, **learner.extra, **kept}, self.optimizer, key)
+        self.state = Stateful(
+            {"encoder": self.encoder, **learner.extra, **kept}, self.optimizer, settings | dict(made_from)
+        )
         self.passes = passes() if next(self.encoder.parameters()).device.type == "cpu" else None
         self.team = learner.team
         self.first = self.team.rank == 0  # it alone writes, and judges
         self.position = Position()
         self.total = self._total()
-        self.scores: Mapping[str, float] = {}
 
-    def go(self, resume: bool, progress: bool | None) -> Trained:
+    def go(self, progress: bool | None) -> Trained:
         begun = time.perf_counter()
         run = self.folder / RUN
-        if (run / STATE).exists() and not resume:
-            raise OutputError(f"{self.folder} holds a run already. Go on with it (--resume), or give another folder.")
         run.mkdir(parents=True, exist_ok=True)
         known = self.team.first_says((run / STATE).exists())
         if known:
@@ -149,11 +166,12 @@ class _Run(Generic[B, M]):
             _cut_log(run / METRICS, self.position.step)
             write_bytes(run / CONFIG, self.config.to_toml().encode())
         self._freeze()
-        stopped = False
-        with track("Training", self.total, progress) as advance:
+        patience = self.config.patience
+        ended = patience is not None and self.position.waited >= patience
+        with track("Training", self.total, progress) as advance, asked_to_stop(self.team) as asked:
             advance(self.position.step)
-            while self.position.step < self.total and not stopped:
-                stopped = self._epoch(advance)
+            while self.position.step < self.total and not ended:
+                ended = self._epoch(advance, asked)
         return self._finish(time.perf_counter() - begun)
 
     def _total(self) -> int:
@@ -161,7 +179,7 @@ class _Run(Generic[B, M]):
         steps = sum(-(-self.source.steps(epoch) // config.accumulate) for epoch in range(config.epochs))
         return steps if config.max_steps is None else min(steps, config.max_steps)
 
-    def _epoch(self, advance: Callable[[int], None]) -> bool:
+    def _epoch(self, advance: Callable[[int], None], asked: Callable[[], bool]) -> bool:
         """Run what is left of an epoch, and say whether the run should end early."""
         config, position = self.config, self.position
         here = self.source.steps(position.epoch)
@@ -178,8 +196,13 @@ class _Run(Generic[B, M]):
             due = last or self._due(config.evaluate_every, here)
             if due and self._evaluate() and not last:
                 return True
-            if self._due(config.save_every, here):
+            stop = asked() and not last
+            if stop or self._due(config.save_every, here):
                 self._save(STATE)
+            if stop:
+                raise KeyboardInterrupt(
+                    f"stopped after step {position.step} of {self.total}. Go on with --resume and the same settings."
+                )
             if last:
                 return False
         position.epoch, position.batch = position.epoch + 1, 0
@@ -198,8 +221,8 @@ class _Run(Generic[B, M]):
             loss = self.learner.run(number, batch, 1.0 / len(gathered), seed)
             if not abs(loss) < float("inf"):
                 raise NonFiniteOutput(
-                    f"the loss at step {position.step} is {loss}. Lower the learning rate ({config.learning_rate}), or "
-                    "look for texts or scores that cannot be. The last saved state stays."
+                    f"the loss at step {position.step} (epoch {position.epoch}, batch {position.batch + turn}, of data "
+                    f"set {number}) is {loss}. {self._advice()}"
                 )
             position.loss += loss
             position.counted += 1
@@ -259,14 +282,13 @@ class _Run(Generic[B, M]):
         if self.first:
             with self._averaged():
                 scores = self.judge(self.learner.copy())
-        scores = self.team.first_says(scores)
+        scores = {name: float(value) for name, value in self.team.first_says(scores).items()}
         self._log({f"score/{name}": value for name, value in scores.items()})
         value = next(iter(scores.values()))
         position = self.position
         if position.best is None or value > position.best:
-            position.best, position.waited = value, 0
+            position.best, position.scores, position.waited = value, scores, 0
             self._save(BEST)
-            self.scores = scores
         else:
             position.waited += 1
         return self.config.patience is not None and position.waited >= self.config.patience
@@ -275,8 +297,22 @@ class _Run(Generic[B, M]):
         return nullcontext() if self.average is None else self.average.in_place()
 
     def _save(self, name: str) -> None:
-        if self.first:
-            save_state(self.folder / RUN / name, self.state, self.position)
+        if not self.first:
+            return
+        for part, module in self.state.modules.items():
+            for weight, value in module.named_parameters():
+                if not bool(value.isfinite().all()):
+                    raise NonFiniteOutput(
+                        f"after step {self.position.step} the weights {part}.{weight} hold NaN or infinity. "
+                        f"{self._advice()}"
+                    )
+        save_state(self.folder / RUN / name, self.state, self.position)
+
+    def _advice(self) -> str:
+        rate = self.config.learning_rate
+        return (
+            f"Lower the learning rate ({rate}), or look for texts or scores that cannot be. The last saved state stays."
+        )
 
     def _log(self, content: Mapping[str, float]) -> None:
         if not self.first:
@@ -295,7 +331,7 @@ class _Run(Generic[B, M]):
                 self.learner.save(self.folder)
         self.team.first_says(None)  # none goes on before the folder is whole
         loss = self.position.loss / max(self.position.counted, 1)
-        return Trained(self.folder, self.position.step, loss, self.scores, seconds)
+        return Trained(self.folder, self.position.step, loss, self.position.scores, seconds)
 
 
 def _cut_log(path: Path, step: int) -> None:

@@ -17,7 +17,7 @@ from sentvec.runtime.origin import Origin
 from sentvec.train.batches import Dataset
 from sentvec.train.card import Story, card
 from sentvec.train.config import TrainConfig
-from sentvec.train.loop import METRICS, RUN, Judge, Trained, train
+from sentvec.train.loop import METRICS, RUN, Judge, Trained, check_folder, train
 from sentvec.train.objectives import DEFAULTS, OBJECTIVES, Objective, names_for, objective
 from sentvec.train.plot import picture, read_metrics
 from sentvec.train.sampling import Sampler
@@ -59,12 +59,13 @@ def train_embedder(
     """
     if not datasets:
         raise InvalidInput("there is no data to train on; give one data set or more.")
+    check_folder(folder, resume, origin.folder)
     names = [config.loss or _default(one) for one in datasets]
     base = origin.load()
     width = base.recipe.width(base.encoder.config.hidden)
     objectives = [objective_for(name, one, config, width) for name, one in zip(names, datasets, strict=True)]
     judge = None if evaluate_on is None else _judge(find_sets(evaluate_on).sets)
-    before = {} if judge is None or resume else judge(origin.load())
+    before = {} if judge is None else judge(origin.load())
     if before:
         _log.info("before training: %s", ", ".join(f"{name} {value:.4f}" for name, value in before.items()))
     learner = EmbedderLearner(base, objectives, config, device=device)
@@ -76,13 +77,15 @@ def train_embedder(
         rank=learner.team.rank,
         world=learner.team.size,
     )
+    for note in source.notes:
+        _log.warning("%s", note)
     trained = train(
         learner,
         source,
         folder,
         config,
         judge=judge,
-        origin=f"{origin.name} {digest(datasets)}",
+        made_from={"model": origin.name, "data": digest(datasets)},
         resume=resume,
         progress=progress,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -16,7 +16,8 @@ from torch import nn
 from sentvec.checkpoint.files import write_bytes
 from sentvec.errors import OutputError
 
-_VERSION = 1
+_VERSION = 2
+_DIGEST = 64  # characters of a hash, which nobody can read
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Position:
         epoch: number of the epoch, from 0.
         batch: batches of the epoch that are done.
         best: best score so far, or None.
+        scores: all scores of the model that had it.
         waited: evaluations since then.
         loss: mean loss since the last line of the log.
         counted: batches in that mean.
@@ -38,6 +40,7 @@ class Position:
     epoch: int = 0
     batch: int = 0
     best: float | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
     waited: int = 0
     loss: float = 0.0
     counted: int = 0
@@ -51,19 +54,19 @@ class Stateful:
     Attributes:
         modules: encoder, projections, objectives and the average of weights, by name.
         optimizer: the optimiser.
-        key: what the run was made from; a state of another key is refused.
+        made_from: settings, model and data, each by its name; a state of others is refused.
     """
 
     modules: Mapping[str, nn.Module]
     optimizer: torch.optim.Optimizer
-    key: str
+    made_from: Mapping[str, str]
 
 
 def save_state(path: Path, state: Stateful, position: Position) -> None:
     """Write a state in one file, which is replaced only once the new one is on the disk."""
     content = {
         "version": _VERSION,
-        "key": state.key,
+        "made_from": dict(state.made_from),
         "position": vars(position),
         "modules": {name: module.state_dict() for name, module in state.modules.items()},
         "optimizer": state.optimizer.state_dict(),
@@ -83,10 +86,10 @@ def load_state(path: Path, state: Stateful) -> Position:
         content = torch.load(path, map_location="cpu", weights_only=True)
         if content["version"] != _VERSION:
             raise OutputError(f"{path} is of version {content['version']!r}; known: {_VERSION}. Begin a new run.")
-        if content["key"] != state.key:
+        if changed := _changes(content["made_from"], state.made_from):
             raise OutputError(
-                f"{path} is of a run with another model, other data or other settings. Give those of that run, or "
-                "begin a new one in another folder."
+                f"{path} is of a run with other settings, data or another model: {changed}. Give those of that run "
+                f"(settings: {path.with_name('config.toml')}), or begin a new one in another folder."
             )
         for name, module in state.modules.items():
             module.load_state_dict(content["modules"][name])
@@ -96,3 +99,18 @@ def load_state(path: Path, state: Stateful) -> Position:
         raise
     except Exception as error:  # torch.load raises almost anything for a file that is damaged
         raise OutputError(f"{path} is damaged ({str(error).splitlines()[0]}). Begin a new run.") from None
+
+
+def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Say what is not what it was.
+
+    >>> _changes({"seed": "0", "data": "a" * 64}, {"seed": "1", "data": "b" * 64})
+    'data changed; seed was 0 and is 1'
+    """
+    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    told = []
+    for name in changed:
+        values = before.get(name, "nothing"), now.get(name, "nothing")
+        plain = all(len(value) < _DIGEST for value in values)
+        told.append(f"{name} was {values[0]} and is {values[1]}" if plain else f"{name} changed")
+    return "; ".join(told)

@@ -21,7 +21,7 @@ from sentvec.tasks.answer import QuestionAnswering
 from sentvec.text.tokenizer import Text
 from sentvec.train.config import TrainConfig
 from sentvec.train.heads import IGNORED, HeadLearner, new_headed
-from sentvec.train.loop import Judge, Trained, train
+from sentvec.train.loop import Judge, Trained, check_folder, train
 from sentvec.train.pretrain import MaskedSource, Masking
 from sentvec.train.read import read_dataset
 from sentvec.train.rows import Question, RowSource, question_rows, text_rows, word_rows
@@ -99,6 +99,7 @@ def train_head(
     """
     if held_back is not None and (type(held_back) is not type(data) or _labels(held_back) != _labels(data)):
         raise InvalidInput("what is held back is of another kind than what is learnt, or has other labels.")
+    check_folder(folder, resume, origin.folder)
     labels = _labels(data)
     problem = REGRESSION if isinstance(data, Labelled) and not labels else None
     task = {Labelled: "sequence-classification", Tagged: "token-classification", Asked: "question-answering"}[
@@ -116,7 +117,7 @@ def train_head(
         rows = word_rows(data.sentences, tokenizer, limit)
     else:
         rows = question_rows(data.questions, tokenizer, limit)
-    found = hashlib.sha256(f"{origin.name} {len(rows)}".encode())
+    found = hashlib.sha256()
     for tokens, target in rows:
         found.update(repr((tokens.ids, target.tolist())).encode())
     learner = HeadLearner(headed, config, device=device)
@@ -126,7 +127,7 @@ def train_head(
         folder,
         config,
         judge=None if held_back is None else judge_of(held_back),
-        origin=found.hexdigest(),
+        made_from={"model": origin.name, "data": found.hexdigest()},
         resume=resume,
         progress=progress,
     )
@@ -159,6 +160,7 @@ def train_masked(
         InvalidInput: there is nothing to learn from.
         ModelError, OutputError, NonFiniteOutput: see `new_headed` and `sentvec.train.loop.train`.
     """
+    check_folder(folder, resume, origin.folder)
     task = "masked-lm" if pairs is None else "pre-training"
     try:
         headed = load_headed(origin.folder, task)
@@ -178,8 +180,9 @@ def train_masked(
         heads=(heads[0], heads[-1]),
         team=learner.team,
     )
-    found = hashlib.sha256(f"{origin.name} {masking} {pairs} {documents!r}".encode("utf-8", "surrogatepass"))
-    return train(learner, source, folder, config, origin=found.hexdigest(), resume=resume, progress=progress)
+    found = hashlib.sha256(repr(documents).encode("utf-8", "surrogatepass")).hexdigest()
+    made_from = {"model": origin.name, "data": found, "masking": str(masking), "pairs": str(pairs)}
+    return train(learner, source, folder, config, made_from=made_from, resume=resume, progress=progress)
 
 
 def judge_of(data: Taught) -> Judge[Headed]:
