@@ -1,0 +1,87 @@
+"""Texts and questions in; words parted by spaces, and the query by which SQLite's FTS5 finds them, out.
+
+Both go through FTS5's tokeniser `unicode61 remove_diacritics 2` afterwards, which takes letters and digits as words and
+forgets case and accents. It would take a Chinese sentence for one word, so that is cut to pairs of letters here.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MOST_WORDS = 256  # of a question: FTS5 looks each of them up
+
+# Written without spaces, or (Korean) with endings that would hide the word: letters of Chinese, Japanese and Korean.
+_CJK = (
+    "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0002fa1f\U00030000-\U000323af"
+)
+_RUN = re.compile(f"[{_CJK}]+")
+_WORD = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+")
+_BROKEN_LINE = re.compile(rf"(?<=[{_CJK}])[ \t]*\r?\n[ \t]*(?=[{_CJK}])")
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # FTS5 would stop at NUL; half a character cannot be bound at all
+
+
+def segmented(text: str) -> str:
+    """Return a text as FTS5 is to store it: a run of Chinese, Japanese or Korean becomes overlapping pairs.
+
+    A run's last letter stands by itself as well, so that every letter begins a word: a question of one letter asks for
+    words that begin with it. Wide and composed forms become the usual ones (Unicode's NFKC).
+
+    >>> segmented("我爱Python，３次")
+    ' 我爱 爱 Python,3 次 '
+    """
+    plain = _BROKEN_LINE.sub("", _normal(text))
+    return _RUN.sub(lambda run: f" {' '.join([*_pairs(run[0]), run[0][-1]])} ", plain)
+
+
+def match_query(question: str) -> str:
+    """Return an FTS5 query for texts that hold any word of a question, whatever else it holds.
+
+    Every word is quoted, so nothing of the question is taken as an operator. Of a longer question the first 256
+    different words count.
+
+    Returns:
+        The query, or "" where the question has no word.
+
+    >>> match_query('NOT "cats" OR (text: 猫, 黑猫警长)')
+    '"not" OR "cats" OR "or" OR "text" OR "猫" * OR "黑猫" OR "猫警" OR "警长"'
+    """
+    found: dict[str, None] = {}
+    for match in _WORD.finditer(_BROKEN_LINE.sub("", _normal(question))):
+        word = match[0]
+        if not _RUN.match(word):
+            found[f'"{word.lower()}"'] = None
+        elif len(word) == 1:
+            found[f'"{word}" *'] = None
+        else:
+            found.update((f'"{pair}"', None) for pair in _pairs(word))
+        if len(found) >= MOST_WORDS:
+            break
+    return " OR ".join(list(found)[:MOST_WORDS])
+
+
+def words(text: str) -> set[str]:
+    """Return the different words of a text in the form in which FTS5 compares them, for what shows where they match.
+
+    >>> sorted(words("Élan vital: 黑猫警长"))
+    ['elan', 'vital', '猫警', '警长', '黑猫']
+    """
+    found: set[str] = set()
+    for match in _WORD.finditer(_bare(text)):
+        found.update(_pairs(match[0]) if len(match[0]) > 1 and _RUN.match(match[0]) else (match[0],))
+    return found
+
+
+def _normal(text: str) -> str:
+    return unicodedata.normalize("NFKC", _UNSTORABLE.sub(" ", text))
+
+
+def _bare(text: str) -> str:
+    """Return a text without case and accents, as FTS5's tokeniser would compare it."""
+    parts = unicodedata.normalize("NFD", _normal(text).lower())
+    return unicodedata.normalize("NFC", "".join(c for c in parts if not "\u0300" <= c <= "\u0331"))
+
+
+def _pairs(run: str) -> list[str]:
+    return [run[at : at + 2] for at in range(len(run) - 1)]
