@@ -67,7 +67,7 @@ class Collection:
         self._name, self._fingerprint, self._dim = name, fingerprint, dim
         self._index = FlatIndex(dim, metric)
         self._last_row = 0
-        self._clock = (0, 0)
+        self._removed = self._commits = 0
 
     @classmethod
     def open(
@@ -309,19 +309,18 @@ class Collection:
 
     def _refresh(self) -> None:
         """Bring the index in memory to the state that the current read transaction sees."""
-        commits, removals = self._reader.clock()
-        if (commits, removals) == self._clock:
+        commits = self._reader.commits()
+        if commits == self._commits:
             return
-        if removals != self._clock[1]:
-            gone = self._index.ids - set(self._reader.rows())
-            self._index.remove(np.fromiter(gone, dtype=np.int64, count=len(gone)))
+        gone, self._removed = self._reader.removed_after(self._removed)
+        self._index.remove(np.array(gone, dtype=np.int64))
         while part := self._reader.vectors_after(self._last_row, _LOAD):
             ids = np.array([row for row, _ in part], dtype=np.int64)
             self._index.add(ids, self._numbers(part))
             self._last_row = int(ids[-1])
         if len(self._index) != self._reader.counts()[0]:
             raise damaged(self._folder, "it has not one vector for each passage")
-        self._clock = (commits, removals)
+        self._commits = commits
 
     def _numbers(self, part: Sequence[tuple[int, bytes]]) -> NDArray[np.float32]:
         data = b"".join(vector for _, vector in part)

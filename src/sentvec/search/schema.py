@@ -7,18 +7,22 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from sentvec.errors import CollectionBusy, CollectionCorrupt, CollectionError
 from sentvec.extras import require
+from sentvec.search.words import segmented
 
 FILE = "db.sqlite"
 APPLICATION_ID = 0x5356_4543  # "SVEC": tells a collection from any other SQLite file
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+CHECKED = 8  # bytes at the end of each page, in which SQLite's cksumvfs keeps its checksum
 
 # A row number is never used twice (AUTOINCREMENT): an index that lags behind never mistakes one for another.
 # Equal metadata is stored once, and goes with the last passage that refers to it.
-_SCHEMA = """
+_ONE = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE files(
     file INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE,
@@ -40,8 +44,66 @@ CREATE TRIGGER deleted AFTER DELETE ON passages
 CREATE TRIGGER updated AFTER UPDATE OF record ON passages
     WHEN NOT EXISTS (SELECT 1 FROM passages WHERE record = old.record)
     BEGIN DELETE FROM records WHERE record = old.record; END;
-INSERT INTO meta VALUES ('commits', 0), ('removals', 0);
+INSERT INTO meta VALUES ('commits', 0);
 """
+
+# What version 2 adds. `words`: the text of each passage, cut to words, for search by words. `removed`: which rows went,
+# in order, so that an index in memory need not compare all rows; those that a new generation does not hold are
+# forgotten when it becomes active. `generations`: the folder of index files that is in use, at most one. `shards`:
+# parts of bulk encoding that are in already.
+_TWO = """
+CREATE VIRTUAL TABLE words USING fts5(
+    text, content='', contentless_delete=1, tokenize='unicode61 remove_diacritics 2');
+CREATE TABLE removed(seq INTEGER PRIMARY KEY AUTOINCREMENT, row INTEGER NOT NULL) STRICT;
+CREATE TABLE generations(
+    generation INTEGER PRIMARY KEY, kind TEXT NOT NULL, rows INTEGER NOT NULL, last_row INTEGER NOT NULL,
+    manifest TEXT NOT NULL) STRICT;
+CREATE TABLE shards(key TEXT PRIMARY KEY, rows INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TRIGGER removing AFTER DELETE ON passages BEGIN
+    DELETE FROM words WHERE rowid = old.row;
+    INSERT INTO removed(row) VALUES (old.row);
+END;
+INSERT INTO meta VALUES ('generation', 0);
+"""
+
+
+@cache
+def _checksums() -> bool:
+    """Make SQLite's checksums of pages known to this process; tell whether this build of apsw brings them."""
+    apsw_ = require("apsw", extra="search")
+    try:
+        extra = require("apsw.sqlite_extra", extra="search")
+        memory = apsw_.Connection(":memory:")
+        try:
+            extra.load(memory, "cksumvfs")
+        finally:
+            memory.close()
+    except Exception:  # an older apsw, or a build without it: pages go unchecked, as in most databases
+        return False
+    return True
+
+
+def connect(file: Path, *, new: bool = False) -> Any:
+    """Open a database so that a page that is not as it was written is an error, where its pages carry checksums.
+
+    Raises:
+        CollectionError: they do, and this build of apsw cannot write them.
+    """
+    apsw_ = require("apsw", extra="search")
+    flags = apsw_.SQLITE_OPEN_READWRITE | (apsw_.SQLITE_OPEN_CREATE if new else 0)
+    db = apsw_.Connection(str(file), flags=flags, vfs="cksmvfs" if _checksums() else None)
+    try:
+        if new and _checksums():
+            db.reserve_bytes(reserve=CHECKED)
+        elif not _checksums() and db.reserve_bytes() == CHECKED:
+            raise CollectionError(
+                f"The collection {str(file.parent)!r} keeps checksums of its pages, which this build of apsw cannot. "
+                'Install another: pip install -U "sentvec[search]"'
+            )
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 def create(folder: Path, meta: Mapping[str, str | int]) -> None:
@@ -53,21 +115,41 @@ def create(folder: Path, meta: Mapping[str, str | int]) -> None:
     Raises:
         CollectionError: it cannot be written; what was made on the way is removed again.
     """
-    apsw_ = require("apsw", extra="search")
+    require("apsw", extra="search")
     new = [part for part in (folder, *folder.parents) if not os.path.lexists(part)]
     building = folder / f".{FILE}.{uuid.uuid4().hex}"
     with translated(folder), _no_leftovers(building, new):
         folder.mkdir(parents=True, exist_ok=True)
-        db = apsw_.Connection(str(building))
+        db = connect(building, new=True)
         try:
+            checked = db.reserve_bytes() == CHECKED
             db.execute("PRAGMA page_size=8192; PRAGMA journal_mode=WAL").fetchall()
             db.execute("PRAGMA synchronous=FULL; BEGIN")
-            db.execute(_SCHEMA)
-            db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+            db.execute(_ONE + _TWO)
+            db.executemany("INSERT INTO meta VALUES (?, ?)", {**meta, "checksums": int(checked)}.items())
             db.execute(f"PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION}; COMMIT")
         finally:
             db.close()  # the last connection: folds the log into the file and syncs it
         _place(building, folder / FILE)
+
+
+def upgrade(db: Any) -> None:
+    """Bring a database of version 1 to this version, whole or not at all; one that another process has is left."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        if db.execute("PRAGMA user_version").fetchall() == [(1,)]:
+            db.execute(_TWO)
+            db.execute("DELETE FROM meta WHERE key = 'removals'; INSERT INTO meta VALUES ('checksums', 0)")
+            rows = db.execute("SELECT row, text FROM passages")
+            db.executemany(
+                "INSERT INTO words(rowid, text) VALUES (?, ?)", ((row, segmented(text)) for row, text in rows)
+            )
+            db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
 
 
 @contextmanager
@@ -131,6 +213,8 @@ def translated(folder: Path) -> Iterator[None]:
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise damaged(folder, f"a stored text cannot be read: {error}") from error
     except (a.Error, OSError) as error:
+        if getattr(error, "extendedresult", None) == a.SQLITE_IOERR_DATA:
+            raise damaged(folder, "a page is not as it was written: its checksum is another") from error
         raise CollectionError(
             f"The collection {where} cannot be read or written ({error}). What was committed before is safe. "
             "Check the disk's space and the folder's permissions: it must be writable even for searching, "

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 from sentvec.errors import CollectionCorrupt, CollectionError, CollectionNotFound
 from sentvec.extras import require
-from sentvec.search.schema import APPLICATION_ID, FILE, SCHEMA_VERSION, damaged, translated
+from sentvec.search.schema import APPLICATION_ID, CHECKED, FILE, SCHEMA_VERSION, connect, damaged, translated, upgrade
 from sentvec.search.types import Entry, FileState, Row
+from sentvec.search.words import segmented
 
 _ENTRIES = """SELECT p.row, p.id, p.text, f.path, p.line, p.end_line, r.metadata
     FROM json_each(?) j JOIN passages p ON p.{column} = j.value LEFT JOIN records r USING (record)
@@ -40,7 +41,7 @@ class Store:
             CollectionError: it cannot be read or written.
         """
         self.folder = folder
-        apsw_ = require("apsw", extra="search")
+        require("apsw", extra="search")
         self._file = folder / FILE
         with self._errors():
             if not self._file.is_file():
@@ -49,12 +50,12 @@ class Store:
                     "or Collection.open(path, model=...)."
                 )
             self._opened = self._file.stat()
-            self._db: Any = apsw_.Connection(str(self._file), flags=apsw_.SQLITE_OPEN_READWRITE)
+            self._db: Any = connect(self._file)
             try:
                 self._db.set_busy_timeout(int(busy_s * 1000))
-                self._check()
                 self._db.execute("PRAGMA synchronous=FULL")  # with WAL: one fdatasync before commit returns
                 self._db.execute("PRAGMA foreign_keys=ON")
+                self._check()
             except BaseException:
                 self._db.close()
                 raise
@@ -67,11 +68,16 @@ class Store:
                 f"{self.folder / FILE} is not a sentvec collection, or is damaged. Nothing was changed. "
                 "Restore it from a backup, or index your files into a new folder."
             )
-        if version != SCHEMA_VERSION:
+        if version == 1:
+            upgrade(self._db)
+        elif version != SCHEMA_VERSION:
             raise CollectionError(
                 f"The collection {str(self.folder)!r} has format {version}; this sentvec reads format "
                 f"{SCHEMA_VERSION}. Use the sentvec that made it, or index your files into a new folder."
             )
+        checked = self._value("SELECT coalesce((SELECT value FROM meta WHERE key = 'checksums'), -1)")
+        if checked != int(self._db.reserve_bytes() == CHECKED):
+            raise damaged(self.folder, "it does not say whether its pages carry checksums")
 
     def _errors(self) -> AbstractContextManager[None]:
         return translated(self.folder)
@@ -127,19 +133,17 @@ class Store:
     # What is stored ---------------------------------------------------------------------------------
 
     def meta(self) -> dict[str, Any]:
-        """Return the collection's own facts: model, fingerprint, dim, metric, commits, removals."""
+        """Return the collection's own facts: model, fingerprint, dim, metric, commits, the active generation."""
         with self._errors():
             return dict(self._db.execute("SELECT key, value FROM meta").fetchall())
 
-    def clock(self) -> tuple[int, int]:
-        """Return (commits, commits that removed rows) so far."""
+    def commits(self) -> int:
+        """Return how many commits there have been."""
         with self._errors():
-            found = dict(
-                self._db.execute("SELECT key, value FROM meta WHERE key IN ('commits', 'removals')").fetchall()
-            )
-            if len(found) < 2:
+            found = self._db.execute("SELECT value FROM meta WHERE key = 'commits'").fetchall()
+            if not found:
                 raise damaged(self.folder, "it does not count its changes")
-            return found["commits"], found["removals"]
+            return int(found[0][0])
 
     def counts(self) -> tuple[int, int]:
         """Return (passages, files)."""
@@ -150,6 +154,34 @@ class Store:
         """Return the rows of all passages."""
         with self._errors():
             return [row for (row,) in self._db.execute("SELECT row FROM passages")]
+
+    def removed_after(self, seq: int) -> tuple[list[int], int]:
+        """Return the rows that were removed past `seq`, and the number of the last removal."""
+        with self._errors():
+            found = self._db.execute("SELECT seq, row FROM removed WHERE seq > ? ORDER BY seq", (seq,)).fetchall()
+            return [row for _, row in found], found[-1][0] if found else seq
+
+    def rows_where(self, condition: str, values: Sequence[Any] = ()) -> list[int]:
+        """Return the rows whose metadata meets a condition, in order.
+
+        Args:
+            condition: SQL on the column `metadata`, our own text.
+            values: what its question marks stand for.
+        """
+        with self._errors():
+            found = self._db.execute(
+                f"SELECT row FROM passages JOIN records USING (record) WHERE {condition} ORDER BY row",  # noqa: S608
+                tuple(values),
+            )
+            return [row for (row,) in found]
+
+    def rows_of_words(self, match: str, most: int) -> list[tuple[int, float]]:
+        """Return (row, score) of the passages that a full-text query finds, by BM25, best first; greater is better."""
+        with self._errors():
+            found = self._db.execute(
+                "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank, rowid LIMIT ?", (match, most)
+            )
+            return list(found)
 
     def vectors_after(self, row: int, many: int) -> list[tuple[int, bytes]]:
         """Return up to `many` (row, vector) past `row`, in order."""
@@ -246,6 +278,7 @@ class Store:
             )
             number, vector = self._db.last_insert_rowid(), vectors[row.digest]
             self._db.execute("INSERT INTO vectors VALUES (?, ?, ?)", (number, vector, zlib.crc32(vector)))
+            self._db.execute("INSERT INTO words(rowid, text) VALUES (?, ?)", (number, segmented(row.text)))
         return new, replaced
 
     def _record(self, metadata: str) -> int:
@@ -274,10 +307,7 @@ class Store:
 
     def _remove(self, condition: str, values: tuple[Any, ...]) -> int:
         self._db.execute(f"DELETE FROM passages WHERE {condition}", values)  # noqa: S608, our own text
-        removed: int = self._db.changes()
-        if removed:
-            self._db.execute("UPDATE meta SET value = value + 1 WHERE key = 'removals'")
-        return removed
+        return int(self._db.changes())
 
     def _value(self, sql: str, values: tuple[Any, ...] = ()) -> Any:
         return self._db.execute(sql, values).fetchall()[0][0]
