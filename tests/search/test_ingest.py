@@ -12,7 +12,7 @@ import pytest
 from fake_model import FakeModel, write
 
 from sentvec.errors import ConfigError, InvalidInput
-from sentvec.search import collection as module
+from sentvec.search import encoding as module
 from sentvec.search import ingest
 from sentvec.search.collection import Collection
 

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sentvec.errors import CollectionError, CollectionNotFound, InvalidInput, ModelMismatch
-from sentvec.index.flat import FlatIndex
+from sentvec.errors import CollectionError, InvalidInput
 from sentvec.progress import Advance, track
+from sentvec.search import filters, upkeep
 from sentvec.search.checks import as_list, id_list, rows_to_add, storable, vectors_of_model
+from sentvec.search.encoding import BATCH, Encoding
+from sentvec.search.generation import BadGeneration, GoneGeneration
 from sentvec.search.ingest import index_files
-from sentvec.search.schema import FILE, create, damaged, translated
+from sentvec.search.opening import check_model, folder_of, identity, prepare
+from sentvec.search.schema import damaged
 from sentvec.search.store import Store
-from sentvec.search.types import AddReport, Entry, Hit, IndexReport, Row, Stats, TextEncoder
+from sentvec.search.types import AddReport, CompactReport, Entry, Hit, IndexReport, Row, Stats, TextEncoder
+from sentvec.search.view import View
 from sentvec.search.walk import find
 
-_log = logging.getLogger("sentvec")
-
-BATCH = 512  # texts committed at once by `add`, and the most encoded at once
-STEP, STEP_S = 32, 0.5  # texts encoded at first; a step that took less than this many seconds doubles the next
-_LOAD = 8192  # vectors read from the database at once
+_TRIES = 5  # transactions in which a generation may be replaced under a search
+_Answer = TypeVar("_Answer")
 
 
 class Collection:
@@ -43,31 +42,21 @@ class Collection:
         """Use `Collection.open`."""
         self._model = model
         self._closed = False
-        self._step = STEP  # small ones move the bar of progress, large ones keep a fast device busy
-        self._folder = folder
+        self._folder, self._busy_s = folder, busy_s
         # Two connections, so that a writer that waits for another process never keeps a search waiting.
         self._reader = Store(folder, busy_s)
         self._writer = Store(folder, busy_s)
         self._reading = threading.RLock()
         self._writing = threading.RLock()
         try:
-            self._read_meta()
-            self._check_model()
+            self._known = known = identity(self._reader)
+            self._view = View(folder, known.dim, known.metric)
+            check_model(folder, known, model)
+            self._encoding = Encoding(model, known.dim) if model is not None else None
+            upkeep.tidy(folder, self._reader)
         except BaseException:
             self.close()
             raise
-
-    def _read_meta(self) -> None:
-        meta = self._reader.meta()
-        name, fingerprint, dim, metric = (meta.get(key) for key in ("model", "fingerprint", "dim", "metric"))
-        if not isinstance(name, str) or not isinstance(fingerprint, str):
-            raise damaged(self._folder, "it does not say which model made it")
-        if not isinstance(dim, int) or not 0 < dim < 1 << 31 or metric not in ("cosine", "inner_product"):
-            raise damaged(self._folder, f"it says that its vectors have {dim!r} numbers and the metric {metric!r}")
-        self._name, self._fingerprint, self._dim = name, fingerprint, dim
-        self._index = FlatIndex(dim, metric)
-        self._last_row = 0
-        self._removed = self._commits = 0
 
     @classmethod
     def open(
@@ -86,24 +75,9 @@ class Collection:
             ModelMismatch: it was made with another model.
             CollectionError: the folder holds other things, or cannot be read or written.
         """
-        folder = _folder(path)
-        with translated(folder):
-            if folder.exists() and not folder.is_dir():
-                raise CollectionNotFound(f"{str(path)!r} is a file; a collection is a folder. Give another path.")
-            if model is not None and not (folder / FILE).exists():
-                _create(folder, model)
+        folder = folder_of(path)
+        prepare(folder, model)
         return cls(folder, model, busy_timeout)
-
-    def _check_model(self) -> None:
-        model = self._model
-        if model is None or (model.fingerprint, model.dim) == (self._fingerprint, self._dim):
-            return
-        raise ModelMismatch(
-            f"The collection {str(self._folder)!r} was made with the model {self._name!r} "
-            f"({self._dim} numbers a vector, fingerprint {self._fingerprint[:12]}); the model given is "
-            f"{model.name!r} ({model.dim}, {model.fingerprint[:12]}), whose vectors cannot be compared with "
-            f"those. Open it with {self._name!r}, or index your files into a new folder."
-        )
 
     # Writing ----------------------------------------------------------------------------------------
 
@@ -169,16 +143,63 @@ class Collection:
             found = find(given, self._folder, store.paths(), prune=prune)
             return index_files(found, store, model, self._vectors, prune=prune, progress=progress)
 
-    def delete(self, ids: Iterable[str]) -> int:
-        """Delete passages. Ids that are not there are passed over; returns how many were deleted.
+    def upsert(
+        self,
+        texts: Iterable[str],
+        ids: Sequence[str],
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+        *,
+        progress: bool | None = False,
+    ) -> AddReport:
+        """Add texts under ids of your own, or replace what is there: as `add`, but without ids it is an error."""
+        return self.add(texts, id_list(ids), metadata, progress=progress)
 
-        A passage of a file comes back when the file has changed and is added again.
+    def delete(self, ids: Iterable[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
+        """Delete passages by their ids or by a filter. Returns how many were deleted.
+
+        Ids that are not there are passed over. A passage of a file comes back when the file has changed and is added
+        again.
+
+        Args:
+            ids: the ids.
+            where: a filter of metadata, as for `search`.
+
+        Raises:
+            InvalidInput: an id or a filter that cannot be; or both are given, or none.
         """
-        names = id_list(ids)
+        if (ids is None) == (where is None):
+            raise InvalidInput("Give either ids or a filter (where=) to delete by.")
+        names = None if ids is None else id_list(ids)
+        condition = None if where is None else filters.sql(filters.parse(where), "metadata")
         with self._writing:
             store = self._open(self._writer)
             with store.writing():
-                return store.remove(names)
+                return store.remove(names) if names is not None else store.remove_where(*(condition or ("0", ())))
+
+    def compact(self, kind: str | None = None, *, recall: float = 0.95, progress: bool | None = False) -> CompactReport:
+        """Put all passages into one new generation of index files, and remove the last one.
+
+        Searching and adding go on meanwhile, in this process and in others. What is added while it is built comes
+        after it.
+
+        Args:
+            kind: the index: flat, hnsw, hnsw-sq8, ivf-flat, ivf-sq8, ivf-pq, ivf-pq-refine, sq8, pq, lsh, a faiss
+                factory string, or auto, which chooses by size and memory; that of the last generation, if None.
+            recall: the share of the 10 nearest passages that an index should find.
+            progress: as in `sentvec.progress.track`.
+
+        Raises:
+            InvalidInput: a kind that is not known.
+            CollectionBusy: another process is compacting.
+        """
+        upkeep.check_recall(recall)
+        with self._reading:
+            self._open(self._reader)
+        report = upkeep.compact(self._folder, self._busy_s, kind, recall, progress)
+        self._ask(lambda store, view: None)  # to let go of the generation before it
+        with self._reading:
+            upkeep.tidy(self._folder, self._open(self._reader))
+        return report
 
     # Reading ----------------------------------------------------------------------------------------
 
@@ -196,18 +217,12 @@ class Collection:
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
             raise InvalidInput(f"k is {k!r}; accepted: a whole number of 1 or more.")
         vector = self._query_vector(query)
-        with self._reading:
-            store = self._open(self._reader)
-            with store.reading():
-                self._refresh()
-                scores, rows = self._index.search(vector[None, :], k)
-                entries = store.entries_of_rows(rows[0].tolist())
-                if len(entries) < rows.size:
-                    raise damaged(self._folder, "a vector has no passage")
-        return [
-            Hit(e.id, float(score), e.text, e.source, e.line, e.end_line, e.metadata)
-            for score, e in zip(scores[0], (entries[row] for row in rows[0].tolist()), strict=True)
-        ]
+
+        def answer(store: Store, view: View) -> list[Hit]:
+            ((scores, rows),) = view.nearest(vector[None, :], k)
+            return self._hits(store, scores.tolist(), rows.tolist())
+
+        return self._ask(answer)
 
     def get(self, ids: Iterable[str]) -> list[Entry]:
         """Return the passages of these ids, in this order; ids that are not there are left out."""
@@ -217,13 +232,8 @@ class Collection:
         return [found[id_] for id_ in wanted if id_ in found]
 
     def stats(self) -> Stats:
-        """Return the collection's size, and which model made it."""
-        with self._reading:
-            store = self._open(self._reader)
-            with store.reading():
-                count, files = store.counts()
-        size = sum(file.stat().st_size for file in self._folder.glob(f"{FILE}*"))
-        return Stats(str(self._folder), count, files, self._name, self._fingerprint, self._dim, size)
+        """Return the collection's size, which model made it, and how it is indexed."""
+        return self._ask(lambda store, view: upkeep.stats(store, view, self._known))
 
     def files(self) -> list[str]:
         """Return the absolute paths of the files that passages come from."""
@@ -243,13 +253,14 @@ class Collection:
     @property
     def model_name(self) -> str:
         """The name of the model that the collection was made with."""
-        return self._name
+        return self._known.name
 
     def close(self) -> None:
         """Close the collection; it cannot be used afterwards. A second call does nothing."""
         with self._writing, self._reading:
             if not self._closed:
                 self._closed = True
+                self._view.close()
                 self._writer.close()
                 self._reader.close()
 
@@ -272,7 +283,7 @@ class Collection:
         if self._model is None:
             raise CollectionError(
                 f"A model is needed to {purpose}, and the collection was opened without one. Open it with "
-                f"Collection.open({str(self._folder)!r}, model=Embedder.from_pretrained({self._name!r}))."
+                f"Collection.open({str(self._folder)!r}, model=Embedder.from_pretrained({self._known.name!r}))."
             )
         return self._model
 
@@ -281,79 +292,42 @@ class Collection:
             model = self._need_model("search by a text")
             if not storable(query, "the query").strip():
                 raise InvalidInput("The query is empty; give some words.")
-            vectors = vectors_of_model(model.encode_query([query], progress=False), (1, self._dim), self._name)
-            return vectors.reshape(self._dim)
-        if not isinstance(query, np.ndarray) or query.dtype != np.float32 or query.shape != (self._dim,):
+            vectors = vectors_of_model(
+                model.encode_query([query], progress=False), (1, self._known.dim), self._known.name
+            )
+            return vectors.reshape(self._known.dim)
+        if not isinstance(query, np.ndarray) or query.dtype != np.float32 or query.shape != (self._known.dim,):
             shape = f"{query.dtype} {query.shape}" if isinstance(query, np.ndarray) else type(query).__name__
-            raise InvalidInput(f"query is {shape}; accepted: a str, or a float32 array ({self._dim},).")
+            raise InvalidInput(f"query is {shape}; accepted: a str, or a float32 array ({self._known.dim},).")
         return np.asarray(query, dtype=np.float32)
 
     def _vectors(self, rows: Sequence[Row], advance: Advance) -> tuple[Mapping[str, bytes], int]:
         """Return digest -> vector of these rows, and how many were encoded: each text that is new, once."""
-        model = self._need_model("encode")
-        texts = {row.digest: row.text for row in rows}
-        found = self._open(self._writer).vectors_of(texts)
-        new = [key for key in texts if key not in found]
-        count = len(new)
-        advance(len(rows) - count)
-        while new:
-            part, new = new[: self._step], new[self._step :]
-            begun = time.monotonic()
-            vectors = model.encode_document([texts[key] for key in part], progress=False)
-            vectors = vectors_of_model(vectors, (len(part), self._dim), model.name)
-            found.update(zip(part, (v.astype("<f4").tobytes() for v in vectors), strict=True))
-            advance(len(part))
-            fast = time.monotonic() - begun < STEP_S
-            self._step = min(2 * self._step, BATCH) if fast else max(self._step // 2, STEP)
-        return found, count
+        self._need_model("encode")
+        assert self._encoding is not None
+        return self._encoding.vectors(rows, self._open(self._writer), advance)
 
-    def _refresh(self) -> None:
-        """Bring the index in memory to the state that the current read transaction sees."""
-        commits = self._reader.commits()
-        if commits == self._commits:
-            return
-        gone, self._removed = self._reader.removed_after(self._removed)
-        self._index.remove(np.array(gone, dtype=np.int64))
-        while part := self._reader.vectors_after(self._last_row, _LOAD):
-            ids = np.array([row for row, _ in part], dtype=np.int64)
-            self._index.add(ids, self._numbers(part))
-            self._last_row = int(ids[-1])
-        if len(self._index) != self._reader.counts()[0]:
-            raise damaged(self._folder, "it has not one vector for each passage")
-        self._commits = commits
+    def _ask(self, question: Callable[[Store, View], _Answer]) -> _Answer:
+        """Ask a question in a read transaction, with a view of the vectors that is that transaction's."""
+        with self._reading:
+            store = self._open(self._reader)
+            tries = 0
+            while True:
+                tries += 1
+                try:
+                    with store.reading():
+                        self._view.refresh(store, patient=tries < _TRIES)
+                        return question(store, self._view)
+                except (BadGeneration, GoneGeneration):  # set aside, or replaced: the next transaction sees another
+                    if tries > 2 * _TRIES:
+                        raise damaged(self._folder, "its index files change while they are read") from None
 
-    def _numbers(self, part: Sequence[tuple[int, bytes]]) -> NDArray[np.float32]:
-        data = b"".join(vector for _, vector in part)
-        if any(len(vector) != 4 * self._dim for _, vector in part):
-            raise damaged(self._folder, "it holds a vector of a wrong length")
-        vectors = np.frombuffer(data, dtype="<f4").reshape(len(part), self._dim).astype(np.float32)
-        if not np.isfinite(vectors).all():
-            raise damaged(self._folder, "it holds a vector that is not finite")
-        return vectors
-
-
-def _create(folder: Path, model: TextEncoder) -> None:
-    if folder.is_dir() and any(not file.name.startswith(f".{FILE}.") for file in folder.iterdir()):
-        raise CollectionError(f"{str(folder)!r} holds other files and no collection. Give an empty or a new folder.")
-    metric = "inner_product" if model.similarity_name == "dot" else "cosine"
-    if model.similarity_name not in ("dot", "cosine"):
-        _log.warning(
-            "The model %r was trained for %s similarity; the collection %r ranks by cosine instead.",
-            *(model.name, model.similarity_name, str(folder)),
-        )
-    create(folder, {"model": model.name, "fingerprint": model.fingerprint, "dim": model.dim, "metric": metric})
-
-
-def _folder(path: str | os.PathLike[str]) -> Path:
-    """Return the folder that is meant, absolute, or raise CollectionError where it can be none."""
-    given = os.fspath(path) if isinstance(path, os.PathLike) else path
-    try:
-        folder = Path(given).absolute()
-        str(folder).encode()
-    except (TypeError, UnicodeEncodeError):
-        raise CollectionError(
-            f"{given!r} cannot be a collection's folder; accepted: a str or Path that UTF-8 can hold."
-        ) from None
-    if "\0" in str(folder):
-        raise CollectionError(f"{given!r} cannot be a collection's folder: it holds a NUL character.")
-    return folder
+    def _hits(self, store: Store, scores: Sequence[float], rows: Sequence[int]) -> list[Hit]:
+        """Return what is stored of rows, in their order."""
+        entries = store.entries_of_rows(rows)
+        if len(entries) < len(rows):
+            raise damaged(self._folder, "a vector has no passage")
+        return [
+            Hit(e.id, float(score), e.text, e.source, e.line, e.end_line, e.metadata)
+            for score, e in zip(scores, (entries[row] for row in rows), strict=True)
+        ]

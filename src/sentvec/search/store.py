@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from sentvec.errors import CollectionCorrupt, CollectionError, CollectionNotFound
 from sentvec.extras import require
 from sentvec.search.schema import APPLICATION_ID, CHECKED, FILE, SCHEMA_VERSION, connect, damaged, translated, upgrade
-from sentvec.search.types import Entry, FileState, Row
+from sentvec.search.types import Active, Entry, FileState, Row
 from sentvec.search.words import segmented
 
 _ENTRIES = """SELECT p.row, p.id, p.text, f.path, p.line, p.end_line, r.metadata
@@ -150,10 +150,36 @@ class Store:
         with self._errors():
             return self._value("SELECT count(*) FROM passages"), self._value("SELECT count(*) FROM files")
 
-    def rows(self) -> list[int]:
-        """Return the rows of all passages."""
+    def last_row(self) -> int:
+        """Return the greatest row there is or ever was."""
         with self._errors():
-            return [row for (row,) in self._db.execute("SELECT row FROM passages")]
+            return self._last("passages")
+
+    def last_removal(self) -> int:
+        """Return the number of the last removal."""
+        with self._errors():
+            return self._last("removed")
+
+    def last_generation(self) -> int:
+        """Return the number of the last generation that was in use."""
+        with self._errors():
+            return int(self._value("SELECT coalesce((SELECT value FROM meta WHERE key = 'last_generation'), 0)"))
+
+    def _last(self, table: str) -> int:
+        return int(self._value("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?), 0)", (table,)))
+
+    def active(self) -> Active | None:
+        """Return the generation in use, if there is one."""
+        with self._errors():
+            number = self._value("SELECT coalesce((SELECT value FROM meta WHERE key = 'generation'), -1)")
+            if number == 0:
+                return None
+            found = self._db.execute(
+                "SELECT generation, kind, rows, last_row, manifest FROM generations WHERE generation = ?", (number,)
+            ).fetchall()
+            if not found:
+                raise damaged(self.folder, f"it does not say what its generation {number} is")
+            return Active(*found[0])
 
     def removed_after(self, seq: int) -> tuple[list[int], int]:
         """Return the rows that were removed past `seq`, and the number of the last removal."""
@@ -175,13 +201,28 @@ class Store:
             )
             return [row for (row,) in found]
 
-    def rows_of_words(self, match: str, most: int) -> list[tuple[int, float]]:
-        """Return (row, score) of the passages that a full-text query finds, by BM25, best first; greater is better."""
+    def rows_of_words(self, match: str, most: int, allowed: Sequence[int] | None = None) -> list[tuple[int, float]]:
+        """Return (row, score) of the passages that a full-text query finds, by BM25, best first; greater is better.
+
+        Args:
+            match: the query, as `sentvec.search.words.match_query` writes it.
+            most: how many at most.
+            allowed: rows that may be found; None is all.
+        """
+        condition = "" if allowed is None else "AND rowid IN (SELECT value FROM json_each(?)) "
+        values = (match, most) if allowed is None else (match, json.dumps(list(allowed)), most)
         with self._errors():
             found = self._db.execute(
-                "SELECT rowid, -rank FROM words WHERE words MATCH ? ORDER BY rank, rowid LIMIT ?", (match, most)
+                f"SELECT rowid, -rank FROM words WHERE words MATCH ? {condition}ORDER BY rank, rowid LIMIT ?",  # noqa: S608
+                values,
             )
             return list(found)
+
+    def row_of(self, id_: str) -> int | None:
+        """Return the row of a passage, if it is there."""
+        with self._errors():
+            found = self._db.execute("SELECT row FROM passages WHERE id = ?", (id_,)).fetchall()
+            return int(found[0][0]) if found else None
 
     def vectors_after(self, row: int, many: int) -> list[tuple[int, bytes]]:
         """Return up to `many` (row, vector) past `row`, in order."""
@@ -239,6 +280,11 @@ class Store:
         with self._errors():
             return [path for (path,) in self._db.execute("SELECT path FROM files ORDER BY path")]
 
+    def rows_after(self, row: int) -> int:
+        """Return how many passages there are past `row`."""
+        with self._errors():
+            return int(self._value("SELECT count(*) FROM passages WHERE row > ?", (row,)))
+
     # Changes: within `writing()` only ---------------------------------------------------------------
 
     def touch(self, state: FileState) -> int:
@@ -294,6 +340,11 @@ class Store:
         """Delete passages by id. Returns how many there were."""
         return self._remove("id IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),))
 
+    def remove_where(self, condition: str, values: Sequence[Any]) -> int:
+        """Delete the passages whose metadata meets a condition, as for `rows_where`. Returns how many there were."""
+        inside = f"row IN (SELECT row FROM passages JOIN records USING (record) WHERE {condition})"  # noqa: S608
+        return self._remove(inside, tuple(values))
+
     def remove_of_file(self, file: int, keep: Sequence[str]) -> int:
         """Delete the passages of a file, except those whose ids are to be kept."""
         return self._remove("file = ? AND id NOT IN (SELECT value FROM json_each(?))", (file, json.dumps(list(keep))))
@@ -304,6 +355,23 @@ class Store:
         removed = self._remove("file = ?", (file,))
         self._db.execute("DELETE FROM files WHERE file = ?", (file,))
         return removed
+
+    def activate(self, active: Active | None, seq: int) -> None:
+        """Make a generation the one in use; None is none.
+
+        Args:
+            active: what it is.
+            seq: the last removal before its rows were read; what was removed until then is not in it.
+        """
+        self._db.execute("DELETE FROM generations")
+        if active is not None:
+            values = (active.generation, active.kind, active.rows, active.last_row, active.manifest)
+            self._db.execute("INSERT INTO generations VALUES (?, ?, ?, ?, ?)", values)
+        self._db.execute("DELETE FROM removed WHERE seq <= ?", (seq,))
+        number = 0 if active is None else active.generation
+        self._db.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (number,))
+        if number:  # a number is not used twice: a reader that is late never mistakes one folder for another
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('last_generation', ?)", (number,))
 
     def _remove(self, condition: str, values: tuple[Any, ...]) -> int:
         self._db.execute(f"DELETE FROM passages WHERE {condition}", values)  # noqa: S608, our own text

@@ -134,6 +134,23 @@ class IndexReport:
 
 
 @dataclass(frozen=True, slots=True)
+class CompactReport:
+    """What `Collection.compact` did.
+
+    Attributes:
+        generation: the number of the generation that is in use now; 0 where there are no passages.
+        kind: its index, by name or as a faiss factory string.
+        rows: passages in it.
+        seconds: how long it took.
+    """
+
+    generation: int
+    kind: str
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """The state of a collection.
 
@@ -145,6 +162,16 @@ class Stats:
         fingerprint: that model's fingerprint.
         dim: numbers in a vector.
         bytes: size of its files.
+        metric: cosine or inner_product.
+        generation: the number of the generation of index files in use, 0 where there is none.
+        index: its kind, as a faiss factory string; "Flat" compares every vector.
+        indexed: passages in it.
+        later: passages that came after it, which are compared one by one.
+        removed: rows in it that were removed since.
+        recall: the recall at 10 that its index was measured to have; None where it compares every vector.
+        curve: how that was found: of each way of searching its effort (lists or queue), the factor of candidates,
+            recall and seconds of a query.
+        damage: what is wrong with it, so that it is not used; None where nothing is known.
     """
 
     path: str
@@ -154,6 +181,15 @@ class Stats:
     fingerprint: str
     dim: int
     bytes: int
+    metric: str = "cosine"
+    generation: int = 0
+    index: str = "Flat"
+    indexed: int = 0
+    later: int = 0
+    removed: int = 0
+    recall: float | None = None
+    curve: tuple[tuple[int, int, float, float], ...] = ()
+    damage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +202,17 @@ class Row:
     line: int | None = None
     end_line: int | None = None
     metadata: str = "{}"
+
+
+@dataclass(frozen=True, slots=True)
+class Active:
+    """The generation in use: its number, kind and size, the last row when it was made, its manifest's SHA-256."""
+
+    generation: int
+    kind: str
+    rows: int
+    last_row: int
+    manifest: str
 
 
 @dataclass(frozen=True, slots=True)

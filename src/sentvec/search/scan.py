@@ -1,0 +1,94 @@
+"""Queries and vectors in, the nearest by exact comparison out: every vector looked at, and the best scored again.
+
+Scores are sums in double precision, rounded once. They do not depend on where a vector lies or on what is compared with
+it, so that equal vectors have equal scores, whether an index holds them or the rows that came after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Ids = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+BLOCK = 16_384  # vectors that are compared at once
+_QUERIES = 16  # queries that are compared at once, which bounds what their scores take: 64 MB for a million vectors
+_AGAIN = 4096  # vectors that are scored again at once
+
+Part = tuple[Ids, Callable[[Ids], tuple[Ids, Array]]]
+"""Places of candidates, and what gives the rows and the vectors at places."""
+
+
+def candidates(queries: Array, vectors: Array, k: int, keep: Mask | None, longest: float) -> list[Ids]:
+    """Find the places of all vectors that may be among the k nearest by inner product, by single precision.
+
+    Args:
+        queries: (q, dim).
+        vectors: (n, dim), in memory or mapped.
+        k: how many are wanted.
+        keep: (n,), False where a vector does not count; None counts all.
+        longest: length of the longest vector, by which the error of single precision is bounded.
+
+    Returns:
+        For each query the places, at least min(k, how many count), in order.
+    """
+    count = len(vectors) if keep is None else int(np.count_nonzero(keep))
+    if not count:
+        return [np.zeros(0, np.int64) for _ in queries]
+    found = []
+    for first in range(0, len(queries), _QUERIES):
+        part = queries[first : first + _QUERIES]
+        scores = np.empty((len(part), len(vectors)), np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for begin in range(0, len(vectors), BLOCK):
+                np.matmul(part, vectors[begin : begin + BLOCK].T, out=scores[:, begin : begin + BLOCK])
+            if keep is not None:
+                scores[:, ~keep] = -np.inf
+            for query, line in zip(part, scores, strict=True):
+                found.append(_near(line, min(k, count), keep, _error(query, longest)))
+    return found
+
+
+def _error(query: Array, longest: float) -> float:
+    """Return by how much two scores of single precision may be off together: dim roundings each."""
+    length = float(np.linalg.norm(query.astype(np.float64)))
+    return 2 * (len(query) + 2) * 2.0**-24 * length * longest
+
+
+def _near(scores: Array, k: int, keep: Mask | None, error: float) -> Ids:
+    worst = np.partition(scores, len(scores) - k)[len(scores) - k]
+    if not np.isfinite(worst) or not np.isfinite(error):  # numbers too large for single precision
+        return np.arange(len(scores)) if keep is None else np.flatnonzero(keep)
+    return np.flatnonzero(scores >= worst - error)
+
+
+def scores_of(query: Array, vectors: Array) -> Array:
+    """Return the inner products (n,) of a query (dim,) and vectors (n, dim)."""
+    with np.errstate(over="ignore"):
+        return (vectors.astype(np.float64) * query.astype(np.float64)).sum(axis=1).astype(np.float32)
+
+
+def best(query: Array, k: int, parts: Sequence[Part]) -> tuple[Array, Ids]:
+    """Score candidates exactly and keep the k best; equal scores by smaller row.
+
+    Args:
+        query: (dim,).
+        k: how many at most.
+        parts: candidates, which need not fit into memory together.
+
+    Returns:
+        scores and rows, (m,) with m <= k, best first.
+    """
+    scores, rows = np.zeros(0, np.float32), np.zeros(0, np.int64)
+    for places, look in parts:
+        for begin in range(0, len(places), _AGAIN):
+            found, vectors = look(places[begin : begin + _AGAIN])
+            scores = np.concatenate([scores, scores_of(query, vectors)])
+            rows = np.concatenate([rows, found])
+            order = np.lexsort((rows, -scores))[:k]
+            scores, rows = scores[order], rows[order]
+    return scores, rows

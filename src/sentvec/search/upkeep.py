@@ -1,0 +1,176 @@
+"""A collection's database in, a new generation of index files in use out; what is no longer used is removed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+
+from sentvec.errors import CollectionBusy, InvalidInput
+from sentvec.index import kinds
+from sentvec.index.menu import FLAT, factory_of
+from sentvec.progress import Advance, track
+from sentvec.search.disk import held, reached, remove_unused
+from sentvec.search.encoding import numbers
+from sentvec.search.generation import Array, Built, Ids, Source, write
+from sentvec.search.opening import Identity, identity
+from sentvec.search.schema import damaged, translated
+from sentvec.search.store import Store
+from sentvec.search.types import Active, CompactReport, Stats
+from sentvec.search.view import View
+
+LOCK = "upkeep.lock"
+GENERATIONS = "gen-" + 6 * "[0-9]"
+_LOAD = 8192  # vectors read from the database at once
+_DUE, _DUE_SHARE = 50_000, 0.1  # vectors past the generation from which a new one is worth its time: the larger of both
+_DUE_GONE = 0.2  # share of the generation's rows that are removed
+
+
+@contextmanager
+def upkeep(folder: Path) -> Iterator[None]:
+    """Be the one process that builds or removes generations.
+
+    Raises:
+        CollectionBusy: another one is.
+    """
+    with translated(folder), held(folder / LOCK) as free:
+        if not free:
+            raise CollectionBusy(
+                f"Another process is compacting or repairing the collection {str(folder)!r}. Try again when it has "
+                "finished."
+            )
+        yield
+
+
+def tidy(folder: Path, store: Store) -> None:
+    """Remove generations that are not in use, and what a killed process left, unless another process sees to it."""
+    active = store.active()
+    names = [path for path in folder.glob(GENERATIONS) if active is None or path.name != f"gen-{active.generation:06d}"]
+    left = [*names, *folder.glob(".tmp-*")]
+    if not left:
+        return
+    with held(folder / LOCK) as free:
+        if free:
+            remove_old(folder, store)
+
+
+def remove_old(folder: Path, store: Store) -> None:
+    """Remove them, within `upkeep`. A generation that a reader still holds stays until the next upkeep."""
+    active = store.active()  # again: it may have changed until the lock was held
+    for path in [*folder.glob(GENERATIONS), *folder.glob(".tmp-*")]:
+        if active is None or path.name != f"gen-{active.generation:06d}":
+            remove_unused(path)
+
+
+def due(active: Active | None, held_rows: int, later: int) -> bool:
+    """Tell whether a new generation is worth its time.
+
+    Args:
+        active: the generation in use.
+        held_rows: passages that are in it.
+        later: passages that came after it.
+    """
+    rows = 0 if active is None else active.rows
+    return later > max(_DUE, _DUE_SHARE * rows) or (rows - held_rows) > _DUE_GONE * rows > 0
+
+
+def compact(folder: Path, busy_s: float, kind: str | None, recall: float, progress: bool | None) -> CompactReport:
+    """Build a generation of all passages and put it in use; see `Collection.compact`."""
+    begun = time.monotonic()
+    store = Store(folder, busy_s)
+    try:
+        with upkeep(folder):
+            remove_old(folder, store)
+            known, before = identity(store), store.active()
+            asked = kind or ("auto" if before is None else before.kind)
+            factory_of(asked, known.dim, 1 << 20, known.metric)  # a mistyped kind should not cost reading everything
+            active, seq = _built(folder, store, known, asked, recall, progress)
+            reached("before the switch")
+            with store.writing():
+                store.activate(active, seq)
+            reached("after the switch")
+            remove_old(folder, store)
+            reached("after the removal")
+    finally:
+        store.close()
+    rows, number = (0, 0) if active is None else (active.rows, active.generation)
+    return CompactReport(number, active.kind if active else FLAT, rows, time.monotonic() - begun)
+
+
+def _built(
+    folder: Path, store: Store, known: Identity, kind: str, recall: float, progress: bool | None
+) -> tuple[Active | None, int]:
+    """Write a generation of what the database holds at this moment; None where that is nothing."""
+    with store.reading():
+        seq, count, last_row = store.last_removal(), store.counts()[0], store.last_row()
+        number = 1 + max([store.last_generation(), *(int(path.name[4:]) for path in folder.glob(GENERATIONS))])
+        if not count:
+            return None, seq
+        steps = count if factory_of(kind, known.dim, count, known.metric) == FLAT else 2 * count
+        with track("Building the index (vectors)", steps, progress) as advance, translated(folder):
+            source = Source(known.metric, known.dim, known.fingerprint, last_row, _blocks(store, known, advance))
+            manifest, sha256 = write(folder, number, source, lambda rows: _index(rows, known, kind, recall, advance))
+    if manifest.rows != count:
+        raise damaged(folder, "it has not one vector for each passage")
+    return Active(number, kind, manifest.rows, last_row, sha256), seq
+
+
+def _blocks(store: Store, known: Identity, advance: Advance) -> Iterator[tuple[Ids, Array]]:
+    row = 0
+    while part := store.vectors_after(row, _LOAD):
+        row = part[-1][0]
+        yield np.array([one for one, _ in part], dtype=np.int64), numbers(store.folder, part, known.dim)
+        advance(len(part))
+
+
+def _index(vectors: Array, known: Identity, kind: str, recall: float, advance: Advance) -> Built:
+    if factory_of(kind, known.dim, len(vectors), known.metric) == FLAT:
+        return Built(FLAT)
+    built = kinds.build(
+        *(kind, kinds.in_blocks(vectors), len(vectors), known.dim, known.metric), recall=recall, advance=advance
+    )
+    return Built(built.factory, built.write, {"tuning": built.tuning.as_dict()})
+
+
+def stats(store: Store, view: View, known: Identity) -> Stats:
+    """Return the state of a collection, within a read transaction that the view is of."""
+    (count, files), active, tuning = store.counts(), view.active, view.tuning
+    return Stats(
+        path=str(store.folder),
+        passages=count,
+        files=files,
+        model=known.name,
+        fingerprint=known.fingerprint,
+        dim=known.dim,
+        bytes=_size(store.folder),
+        metric=known.metric,
+        generation=0 if active is None else active.generation,
+        index=view.kind,
+        indexed=view.indexed,
+        later=count - view.indexed,
+        removed=0 if active is None or view.damage else active.rows - view.indexed,
+        recall=None if tuning is None else tuning.chosen.recall,
+        curve=() if tuning is None else tuple((p.effort, p.factor, p.recall, p.seconds) for p in tuning.curve),
+        damage=view.damage,
+    )
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # another process has just removed it
+            total += file.stat().st_size if file.is_file() else 0
+    return total
+
+
+def check_recall(recall: float) -> None:
+    """Refuse a recall that is no share.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if isinstance(recall, bool) or not isinstance(recall, int | float) or not 0 < recall <= 1:
+        raise InvalidInput(f"recall is {recall!r}; accepted: above 0, at most 1.")
