@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sentvec.search.snippets import one_line, snippets
+import pytest
+
+from sentvec.search.snippets import highlights, one_line, snippets
 from sentvec.search.types import Hit
 
 
@@ -60,3 +62,46 @@ def test_no_control_character_reaches_a_terminal():
 
 def test_nothing_to_show(model):
     assert snippets(model, "x", []) == []
+
+
+# Highlights ------------------------------------------------------------------------------------------
+
+LONG = "Nothing here. The zebra eats grass at dawn! 黑猫警长抓老鼠。Nothing here. The end"
+
+
+def shown(text, found):
+    return text[found.start : found.end], [text[a:b] for a, b in found.words]
+
+
+@pytest.mark.parametrize("by_model", [True, False])
+def test_the_sentence_that_answers_and_its_words(model, by_model):
+    given = model if by_model else None
+    (found,) = highlights("what does the ZEBRA eat at dawn", [hit(LONG)], given)
+    assert shown(LONG, found) == ("The zebra eats grass at dawn!", ["The", "zebra", "at", "dawn"])
+
+
+def test_chinese_words_are_marked_as_one():
+    (found,) = highlights("警长抓什么", [hit(LONG)])
+    assert shown(LONG, found) == ("黑猫警长抓老鼠。", ["警长抓"])
+    (found,) = highlights("鼠", [hit(LONG)])
+    assert shown(LONG, found) == ("黑猫警长抓老鼠。", ["鼠"])
+
+
+def test_a_sentence_that_stands_twice_is_found_where_it_answers():
+    text = "Same words. Same words. Another zebra. Same words."
+    (found,) = highlights("zebra", [hit(text)])
+    assert shown(text, found) == ("Another zebra.", ["zebra"])
+    assert (found.start, found.end) == (24, 38)
+
+
+def test_highlights_of_nothing(model):
+    assert highlights("x", []) == highlights("x", [], model) == []
+    (found,) = highlights("x", [hit(" ")])
+    assert found.words == ()
+
+
+def test_without_a_model_the_extract_has_most_words():
+    filler = [f"Sentence number {n} tells nothing of note." for n in range(20)]
+    text = " ".join([*filler[:10], "The zebra eats grass at dawn.", *filler[10:]])
+    (extract,) = snippets(None, "what does the zebra eat", [hit(text)], room=120)
+    assert "The zebra eats grass at dawn." in extract

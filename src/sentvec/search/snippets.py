@@ -1,14 +1,17 @@
-"""What to show of a hit: its text and the question's vector in, the sentences that answer best out."""
+"""What to show of a hit: its text and the question in, the sentence that answers best, and where its words are, out."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.cells import cell_len
 
 from sentvec.search.types import Hit, TextEncoder
+from sentvec.search.words import marks, shared, words
 from sentvec.text.chunking import sentences
 
 ROOM = 264  # cells of a terminal, of which a Chinese letter takes two: three lines, read at a glance
@@ -21,14 +24,67 @@ _WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"
 _WIDE_LINES = re.compile(rf"(?<=[{_WIDE}])[ \t]*\r?\n[ \t]*(?=[{_WIDE}])")
 
 
-def snippets(model: TextEncoder, query: str, hits: Sequence[Hit], room: int = ROOM) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Highlight:
+    """Where a hit's text answers.
+
+    Attributes:
+        start: first character of the sentence that answers best.
+        end: one past its last character.
+        words: (start, end) of the question's words in it, also counted from the beginning of the text.
+    """
+
+    start: int
+    end: int
+    words: tuple[tuple[int, int], ...]
+
+
+def highlights(query: str, hits: Sequence[Hit], model: TextEncoder | None = None) -> list[Highlight]:
+    """Find the sentence of each hit that answers best: nearest to the question by a model, or with most of its words.
+
+    Args:
+        query: the question.
+        hits: the answers.
+        model: the collection's model, if it is to be asked.
+    """
+    parts = [sentences(hit.text) or [hit.text] for hit in hits]
+    scores = iter(_nearness(model, query, [part for split in parts for part in split]).tolist())
+    asked = words(query)
+    found = []
+    for hit, split in zip(hits, parts, strict=True):
+        nearness = [next(scores) for _ in split]
+        best, start = int(np.argmax(nearness)), 0
+        for n, part in enumerate(split):
+            start = hit.text.index(part, start)
+            if n == best:
+                break
+            start += len(part)
+        inside = tuple((start + a, start + b) for a, b in marks(split[best], asked))
+        found.append(Highlight(start, start + len(split[best]), inside))
+    return found
+
+
+def _nearness(model: TextEncoder | None, query: str, pieces: Sequence[str]) -> NDArray[np.float64]:
+    """Return how near each piece is to the question: by the model, or by how many of its words it has."""
+    if model is None:
+        asked = words(query)
+        return np.array([shared(piece, asked) for piece in pieces], np.float64)
+    if not pieces:
+        return np.zeros(0)
+    vectors = model.encode_document(list(pieces), progress=False)
+    lengths = np.linalg.norm(vectors, axis=1)
+    scores = vectors @ model.encode_query([query], progress=False)[0] / np.where(lengths > 0, lengths, 1)
+    return scores.astype(np.float64)
+
+
+def snippets(model: TextEncoder | None, query: str, hits: Sequence[Hit], room: int = ROOM) -> list[str]:
     """Return a short extract of each hit, on one line.
 
     A text that fits is shown whole. Of a longer one, the sentence nearest to the question by the model is
     shown, with as many of those around it as fit.
 
     Args:
-        model: the collection's model.
+        model: the collection's model; without one, the sentence with most words of the question is shown.
         query: the question.
         hits: the answers.
         room: cells of a terminal that an extract may take.
@@ -40,10 +96,7 @@ def snippets(model: TextEncoder, query: str, hits: Sequence[Hit], room: int = RO
     if not long:
         return [_joined(split) for split in parts]
     flat = [piece for n in long for piece in parts[n]]
-    vectors = model.encode_document(flat, progress=False)
-    asked = model.encode_query([query], progress=False)[0]
-    lengths = np.linalg.norm(vectors, axis=1)
-    scores = vectors @ asked / np.where(lengths > 0, lengths, 1)
+    scores = _nearness(model, query, flat)
     shown = [_joined(split) for split in parts]
     first = 0
     for n in long:

@@ -73,6 +73,39 @@ def words(text: str) -> set[str]:
     return found
 
 
+def shared(text: str, asked: set[str]) -> int:
+    """Return how many of a question's words a text has; a single letter counts wherever it stands.
+
+    >>> shared("黑猫警长", words("猫 警长 cat"))
+    2
+    """
+    there = words(text)
+    return len(there & asked) + sum(len(word) == 1 and word in text for word in asked - there if _RUN.match(word))
+
+
+def marks(text: str, asked: set[str]) -> list[tuple[int, int]]:
+    """Return where words of a question stand in a text: characters (start, end), in order, none within another.
+
+    >>> marks("Élan vital: 黑猫警长", words("ELAN 猫警长"))
+    [(0, 4), (13, 16)]
+    """
+    found: list[tuple[int, int]] = []
+    for match in _WORD.finditer(text):
+        first = match.start()
+        if len(match[0]) == 1 or not _RUN.match(match[0]):
+            spans = [match.span()] if words(match[0]) & asked else []
+        else:
+            spans = [(first + n, first + n + 2) for n, pair in enumerate(_pairs(match[0])) if words(pair) & asked]
+            alone = [(first + n, first + n + 1) for n, letter in enumerate(match[0]) if letter in asked]
+            spans = sorted([*spans, *alone])
+        for start, end in spans:
+            if found and start <= found[-1][1] and start >= first and found[-1][0] >= first:
+                found[-1] = (found[-1][0], max(end, found[-1][1]))
+            else:
+                found.append((start, end))
+    return found
+
+
 def _normal(text: str) -> str:
     return unicodedata.normalize("NFKC", _UNSTORABLE.sub(" ", text))
 
