@@ -158,7 +158,7 @@ def test_auto_chooses_by_size_and_memory():
     assert [chosen(384, n, 4 << 30) for n in (0, 99_999, 100_000, 2_000_000)] == ["flat", "flat", "hnsw", "hnsw-sq8"]
     assert [chosen(384, 1_000_000, size << 20) for size in (700, 400, 100)] == ["hnsw-sq8", "ivf-sq8", "ivf-pq-refine"]
     assert factory_of("auto", 384, 200_000, memory=1 << 40) == "HNSW32"
-    assert factory_of("auto", 384, 200_000, memory=100 << 20).startswith("IVF1784,SQ8")
+    assert factory_of("auto", 384, 200_000, memory=100 << 20).startswith("IVF1788,SQ8")
 
 
 def test_sizes_are_as_faiss_takes_them(made, tmp_path):

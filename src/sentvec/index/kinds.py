@@ -141,7 +141,8 @@ def _gentle(faiss: Any, index: Any) -> None:
     for inner in ("index", "base_index"):
         if hasattr(index, inner):
             _gentle(faiss, getattr(index, inner))
-    for part in (index, getattr(index, "pq", None)):
+    parts: tuple[Any, ...] = (index, getattr(index, "pq", index))
+    for part in parts:
         if hasattr(part, "cp"):
             part.cp.min_points_per_centroid = 1
             part.cp.niter = _ROUNDS
@@ -162,7 +163,8 @@ def read(
             # Numbers in a damaged file would otherwise ask for any amount of memory, and of time.
             faiss.set_deserialization_vector_byte_limit(max(size, 1))
             faiss.set_deserialization_loop_limit(max(count, 1 << 20))
-            index = faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC)
+            # The table that is skipped would be larger than the file; inner products have no use for it.
+            index = faiss.read_index(os.fspath(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE)
     except (RuntimeError, MemoryError, OSError) as error:
         told = str(error).splitlines()[-1][:200] if str(error) else type(error).__name__
         raise CollectionCorrupt(f"The index {os.fspath(path)!r} cannot be read ({told}). Build it again.") from error

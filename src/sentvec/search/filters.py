@@ -201,7 +201,7 @@ def _condition(path: Path, operator: object, value: object, name: str) -> Filter
         found = _scalar(value, name, operator)
         if found is None or isinstance(found, bool):
             raise InvalidInput(f"{name!r} {operator} {_shown(value)}: only numbers and texts have an order.")
-        order: Order = operator  # type: ignore[assignment]  # one of the four
+        order: Order = operator
         return Compared(path, order, found)
     raise InvalidInput(
         f"The operator {_shown(operator)} of {name!r} is not known; accepted: {', '.join(_OPERATORS)}. "

@@ -74,7 +74,9 @@ def diverse(relevance: NDArray[np.floating], vectors: Array, k: int, diversity: 
     if relevance.shape != (len(vectors),):
         raise InvalidInput(f"{len(vectors)} vectors and relevance {relevance.shape}; give one for each vector.")
     low, high = (float(relevance.min()), float(relevance.max())) if len(relevance) else (0.0, 0.0)
-    worth = (relevance - low) / (high - low) if high > low else np.ones(len(relevance))
+    worth: NDArray[np.float64] = (
+        (relevance.astype(np.float64) - low) / (high - low) if high > low else np.ones(len(relevance))
+    )
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     rows = vectors / np.where(length > 0, length, 1)
     likeness = np.full(len(rows), -1.0)

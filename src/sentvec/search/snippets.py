@@ -74,7 +74,8 @@ def _nearness(model: TextEncoder | None, query: str, pieces: Sequence[str]) -> N
     vectors = model.encode_document(list(pieces), progress=False)
     lengths = np.linalg.norm(vectors, axis=1)
     scores = vectors @ model.encode_query([query], progress=False)[0] / np.where(lengths > 0, lengths, 1)
-    return scores.astype(np.float64)
+    found: NDArray[np.float64] = scores.astype(np.float64)
+    return found
 
 
 def snippets(model: TextEncoder | None, query: str, hits: Sequence[Hit], room: int = ROOM) -> list[str]:

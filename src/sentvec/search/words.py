@@ -1,7 +1,8 @@
 """Texts and questions in; words parted by spaces, and the query by which SQLite's FTS5 finds them, out.
 
-Both go through FTS5's tokeniser `unicode61 remove_diacritics 2` afterwards, which takes letters and digits as words and
-forgets case and accents. It would take a Chinese sentence for one word, so that is cut to pairs of letters here.
+Both go through FTS5's tokeniser `unicode61 remove_diacritics 2` afterwards, which forgets case and accents. It would
+take a Chinese sentence for one word, so that is cut to pairs of letters here. What is a letter at all, Python decides:
+SQLite's own table of them is of another year.
 """
 
 from __future__ import annotations
@@ -19,20 +20,22 @@ _CJK = (
 _RUN = re.compile(f"[{_CJK}]+")
 _WORD = re.compile(rf"[{_CJK}]+|[^\W_{_CJK}]+")
 _BROKEN_LINE = re.compile(rf"(?<=[{_CJK}])[ \t]*\r?\n[ \t]*(?=[{_CJK}])")
+_MARKS = re.compile("[\u0300-\u036f]")  # accents, where no composed letter takes them up
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # FTS5 would stop at NUL; half a character cannot be bound at all
 
 
 def segmented(text: str) -> str:
-    """Return a text as FTS5 is to store it: a run of Chinese, Japanese or Korean becomes overlapping pairs.
+    """Return a text as FTS5 is to store it: its words alone, a run of Chinese, Japanese or Korean as overlapping pairs.
 
     A run's last letter stands by itself as well, so that every letter begins a word: a question of one letter asks for
     words that begin with it. Wide and composed forms become the usual ones (Unicode's NFKC).
 
     >>> segmented("我爱Python，３次")
-    ' 我爱 爱 Python,3 次 '
+    '我爱 爱 Python 3 次'
     """
-    plain = _BROKEN_LINE.sub("", _normal(text))
-    return _RUN.sub(lambda run: f" {' '.join([*_pairs(run[0]), run[0][-1]])} ", plain)
+    return " ".join(
+        " ".join([*_pairs(word), word[-1]]) if _RUN.match(word) else word for word in _WORD.findall(_plain(text))
+    )
 
 
 def match_query(question: str) -> str:
@@ -48,7 +51,7 @@ def match_query(question: str) -> str:
     '"not" OR "cats" OR "or" OR "text" OR "猫" * OR "黑猫" OR "猫警" OR "警长"'
     """
     found: dict[str, None] = {}
-    for match in _WORD.finditer(_BROKEN_LINE.sub("", _normal(question))):
+    for match in _WORD.finditer(_plain(question)):
         word = match[0]
         if not _RUN.match(word):
             found[f'"{word.lower()}"'] = None
@@ -106,14 +109,17 @@ def marks(text: str, asked: set[str]) -> list[tuple[int, int]]:
     return found
 
 
+def _plain(text: str) -> str:
+    return _BROKEN_LINE.sub("", _MARKS.sub("", _normal(text)))
+
+
 def _normal(text: str) -> str:
     return unicodedata.normalize("NFKC", _UNSTORABLE.sub(" ", text))
 
 
 def _bare(text: str) -> str:
     """Return a text without case and accents, as FTS5's tokeniser would compare it."""
-    parts = unicodedata.normalize("NFD", _normal(text).lower())
-    return unicodedata.normalize("NFC", "".join(c for c in parts if not "\u0300" <= c <= "\u0331"))
+    return unicodedata.normalize("NFC", _MARKS.sub("", unicodedata.normalize("NFD", _normal(text).lower())))
 
 
 def _pairs(run: str) -> list[str]:
