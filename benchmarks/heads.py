@@ -24,7 +24,8 @@ from machine import RESULTS, keep, machine
 from sentvec.runtime.origin import find
 from sentvec.train.config import TrainConfig
 from sentvec.train.read import read_dataset
-from sentvec.train.tasks import Asked, Labelled, Tagged, Taught, read_squad, read_tagged, train_head
+from sentvec.train.tasks import train_head
+from sentvec.train.taught import Asked, Labelled, Tagged, Taught, read_squad, read_tagged
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"

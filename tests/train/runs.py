@@ -68,6 +68,13 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return dict(load(folder).encoder.state_dict())
 
 
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> None:
+    """Fail unless two sets of weights are equal, bit for bit."""
+    assert left.keys() == right.keys()
+    for name in left:
+        assert torch.equal(left[name], right[name]), name
+
+
 def length_score(checkpoint: Checkpoint) -> dict[str, float]:
     """A score that training changes: how long the first row of the word table is."""
     return {"length": float(checkpoint.encoder.embeddings.token_table.weight.detach().norm())}

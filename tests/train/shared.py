@@ -35,6 +35,13 @@ def gradients(model: str, out: str, tokens: str) -> None:
     torch.save({"loss": loss, "grads": grads}, Path(out) / f"{taught.team.rank}.pt")
 
 
+def rerank(model: str, out: str) -> None:
+    from tests.train.test_rerank import rank_gradients
+
+    taught, loss, grads = rank_gradients(Path(model))
+    torch.save({"loss": loss, "grads": grads}, Path(out) / f"{taught.team.rank}.pt")
+
+
 def run(model: str, out: str) -> None:
     import os
 
@@ -42,4 +49,4 @@ def run(model: str, out: str) -> None:
 
 
 if __name__ == "__main__":
-    {"gradients": gradients, "run": run}[sys.argv[1]](*sys.argv[2:])
+    {"gradients": gradients, "rerank": rerank, "run": run}[sys.argv[1]](*sys.argv[2:])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.builders import bert_config, bert_weights, tiny_bert
-from tests.train.runs import Pairs, go, length_score, weights
+from tests.train.runs import Pairs, go, length_score, same, weights
 
 from sentvec import Embedder
 from sentvec.errors import InvalidInput, NonFiniteOutput, OutputError
@@ -30,12 +30,6 @@ def model(tmp_path_factory):
 
 def lines(out):
     return [json.loads(line) for line in (out / RUN / METRICS).read_text().splitlines()]
-
-
-def same(left, right):
-    assert left.keys() == right.keys()
-    for name in left:
-        assert torch.equal(left[name], right[name]), name
 
 
 class Stops(Exception):
@@ -124,7 +118,9 @@ def test_a_folder_with_a_run_is_not_written_over(model, tmp_path):
 def test_a_loss_that_is_no_number_ends_the_run(model, tmp_path):
     tensors = bert_weights(bert_config())
     tensors["embeddings.LayerNorm.bias"][0] = float("nan")
-    with pytest.raises(NonFiniteOutput, match=r"the loss at step 0 \(epoch 0, batch 0, of data set 0\) is nan. Lower the learning rate"):
+    with pytest.raises(
+        NonFiniteOutput, match=r"the loss at step 0 \(epoch 0, batch 0, of data set 0\) is nan. Lower the learning rate"
+    ):
         go(tiny_bert(tmp_path / "broken", tensors=tensors), tmp_path / "out")
 
 

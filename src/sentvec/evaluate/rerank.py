@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentvec.errors import InvalidInput
+from sentvec.evaluate.checks import check_numbers
 from sentvec.evaluate.ranking import rank_scores
 from sentvec.evaluate.result import Result, mean_of
 from sentvec.evaluate.tables import objects_of, shortly
 from sentvec.evaluate.vectors import Vectors
 from sentvec.ops.similarity import paired
+from sentvec.progress import counted
 
 CUTOFF = 10
 
@@ -43,6 +48,17 @@ class Rerank:
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse what is no set.
+
+        Raises:
+            InvalidInput: there are no queries, or one has not documents of both kinds.
+        """
+        check_numbers(self.name, queries=self.samples)
+        for sample in self.samples:
+            check_numbers(f"{self.name}: {shortly(sample.query)}", positives=sample.positive)
+            check_numbers(f"{self.name}: {shortly(sample.query)}", negatives=sample.negative)
+
 
 def evaluate_rerank(given: Rerank, vectors: Vectors) -> Result:
     """Order each query's documents by similarity; the main score is MAP over all of them.
@@ -50,17 +66,41 @@ def evaluate_rerank(given: Rerank, vectors: Vectors) -> Result:
     Of equal scores, those that do not answer come first, so that a model that cannot tell gains nothing.
     """
     asked = vectors.encode([sample.query for sample in given.samples], "query", given.files)
-    texts = [text for sample in given.samples for text in (*sample.negative, *sample.positive)]
-    found = vectors.encode(texts, "document", given.files)
-    ranked, judged, start = {}, {}, 0
-    for place, sample in enumerate(given.samples):
-        end = start + len(sample.negative) + len(sample.positive)
+    found = vectors.encode([text for _, text in _pairs(given)], "document", given.files)
+    scores = np.empty(len(found), np.float32)
+    for query, (start, end) in zip(asked, _places(given), strict=True):
         # pair by pair: a matrix product may give equal vectors similarities that differ in their last bit
-        scores = paired(vectors.similarity, asked[place : place + 1].repeat(end - start, axis=0), found[start:end])
-        order = np.argsort(-scores, kind="stable")  # the negative ones stand first
+        scores[start:end] = paired(vectors.similarity, query[None].repeat(end - start, axis=0), found[start:end])
+    return _result(given, scores, f"{vectors.similarity} similarity")
+
+
+def evaluate_reranker(given: Rerank, score: Callable[[Sequence[tuple[str, str]]], NDArray[np.float32]]) -> Result:
+    """Order each query's documents by what a cross-encoder says, and score as `evaluate_rerank` does.
+
+    Args:
+        given: the set.
+        score: (query, document) pairs -> (n,), larger is better: `Reranker.score`.
+    """
+    return _result(given, score(_pairs(given)), "scores of pairs")
+
+
+def _pairs(given: Rerank) -> list[tuple[str, str]]:
+    return [(one.query, text) for one in given.samples for text in (*one.negative, *one.positive)]
+
+
+def _places(given: Rerank) -> Iterator[tuple[int, int]]:
+    """Yield where each query's documents begin and end."""
+    ends = accumulate((len(one.negative) + len(one.positive) for one in given.samples), initial=0)
+    return pairwise(ends)
+
+
+def _result(given: Rerank, scores: NDArray[np.float32], note: str) -> Result:
+    """Score the order of documents, of each query those that do not answer first."""
+    ranked, judged = {}, {}
+    for place, (sample, (start, end)) in enumerate(zip(given.samples, _places(given), strict=True)):
+        order = np.argsort(-scores[start:end], kind="stable")  # the negative ones stand first
         ranked[str(place)] = [str(i) for i in order]
         judged[str(place)] = {str(i): 1 for i in range(len(sample.negative), end - start)}
-        start = end
     longest = max(map(len, ranked.values()))
     scores_of = rank_scores(judged, ranked, (CUTOFF, longest))
     main = scores_of[f"MAP@{longest}"]
@@ -70,8 +110,8 @@ def evaluate_rerank(given: Rerank, vectors: Vectors) -> Result:
         main="MAP",
         scores={"MAP": float(main.mean())}
         | {name: float(scores_of[name].mean()) for name in (f"MRR@{CUTOFF}", f"nDCG@{CUTOFF}")},
-        sizes={"queries": len(given.samples), "documents": len(texts)},
-        notes=(f"{vectors.similarity} similarity", *given.notes),
+        sizes={"queries": len(given.samples), "documents": len(scores)},
+        notes=(note, *given.notes),
         sample=mean_of(main),
     )
 
@@ -96,7 +136,7 @@ def read_rerank(path: Path, name: str) -> Rerank:
             left_out += 1
     if not samples:
         raise InvalidInput(f"{path} has no query with documents that answer it and documents that do not.")
-    notes = (f"{left_out} queries without both kinds left out",) if left_out else ()
+    notes = (f"{counted(left_out, 'query')} without both kinds left out",) if left_out else ()
     return Rerank(name, tuple(samples), notes, (path,))
 
 

@@ -7,9 +7,63 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from sentvec import __version__
-from sentvec.checkpoint.recipe import Recipe
 from sentvec.train.batches import Dataset
 from sentvec.train.config import TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """What a trained model is for.
+
+    Attributes:
+        title: what it is.
+        does: what it does, a sentence that goes on from "It".
+        example: Python that uses it.
+        library: what reads the folder besides sentvec.
+        task: as the Hugging Face Hub calls it.
+        tags: the same.
+    """
+
+    title: str
+    does: str
+    example: tuple[str, ...]
+    library: str
+    task: str
+    tags: tuple[str, ...]
+
+
+def embedding(tokens: int, dim: int, similarity: str) -> Use:
+    """Return what an embedder is for."""
+    return Use(
+        title="A text encoder",
+        does=f"turns a text of up to {tokens} tokens into a vector of {dim} numbers, to be compared by {similarity}",
+        example=(
+            "from sentvec import Embedder",
+            "",
+            'model = Embedder.from_pretrained("path/to/this/folder")',
+            'vectors = model.encode(["one text", "another text"])',
+        ),
+        library="sentence-transformers reads the folder too.",
+        task="sentence-similarity",
+        tags=("sentence-transformers", "sentence-similarity", "feature-extraction"),
+    )
+
+
+def reranking(tokens: int) -> Use:
+    """Return what a reranker is for."""
+    return Use(
+        title="A reranker",
+        does=f"says how well a document answers a query; of both together it reads up to {tokens} tokens",
+        example=(
+            "from sentvec import Reranker",
+            "",
+            'model = Reranker.from_pretrained("path/to/this/folder")',
+            'ranked = model.rank("a query", ["a document", "another document"])',
+        ),
+        library="sentence-transformers' CrossEncoder reads the folder too.",
+        task="text-ranking",
+        tags=("sentence-transformers", "cross-encoder", "reranker"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +78,7 @@ class Story:
         steps: optimiser steps.
         before: scores of the model that was trained, by name; none where nothing was measured.
         after: scores of the trained model.
-        recipe: from token states to a vector.
-        dim: features of a vector.
+        use: what it is for.
         picture: name of the picture of the run, beside the card; None where there is none.
     """
 
@@ -36,8 +89,7 @@ class Story:
     steps: int
     before: Mapping[str, float]
     after: Mapping[str, float]
-    recipe: Recipe
-    dim: int
+    use: Use
     picture: str | None
 
 
@@ -47,25 +99,20 @@ def card(story: Story) -> str:
     lines = [
         "---",
         "library_name: sentence-transformers",
-        "pipeline_tag: sentence-similarity",
-        "tags: [sentence-transformers, sentence-similarity, feature-extraction, sentvec]",
+        f"pipeline_tag: {story.use.task}",
+        f"tags: [{', '.join(story.use.tags)}, sentvec]",
         f"base_model: {json.dumps(base, ensure_ascii=False)}",
         "---",
         "",
-        "# A text encoder",
+        f"# {story.use.title}",
         "",
-        f"Trained from `{base}` with sentvec {__version__}. It turns a text of up to "
-        f"{story.recipe.max_seq_length} tokens into a vector of {story.dim} numbers, to be compared by "
-        f"{story.recipe.similarity}.",
+        f"Trained from `{base}` with sentvec {__version__}. It {story.use.does}.",
         "",
         "```python",
-        "from sentvec import Embedder",
-        "",
-        'model = Embedder.from_pretrained("path/to/this/folder")',
-        'vectors = model.encode(["one text", "another text"])',
+        *story.use.example,
         "```",
         "",
-        "sentence-transformers reads the folder too.",
+        story.use.library,
         "",
         "## Data",
         "",

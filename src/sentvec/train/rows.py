@@ -24,12 +24,18 @@ class Question:
     Attributes:
         question: the question.
         context: the text.
-        answers: what can be answered, each with the place of its first character; none where the text does not say.
+        answers: what can be answered, each with the place of its first character, or -1 where it is not in the text;
+            none where the text does not say.
     """
 
     question: str
     context: str
     answers: tuple[tuple[str, int], ...]
+
+    @property
+    def lost(self) -> bool:
+        """Whether the answer to be learnt, the first one, is not in the text."""
+        return bool(self.answers) and self.answers[0][1] < 0
 
 
 class RowSource:
@@ -114,8 +120,9 @@ def question_rows(
     """Return questions beside their texts, in windows, with the places of the first answer's first and last token.
 
     A window without the answer has the place of the first token, which stands for "no answer" (Devlin et al. 2018,
-    section 4.3).
+    section 4.3). Questions whose answer is not in the text are left out.
     """
+    questions = [one for one in questions if not one.lost]
     asked = tokenizer.pieces([one.question for one in questions])
     told = tokenizer.pieces([one.context for one in questions])
     rows = []

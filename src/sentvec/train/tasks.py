@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,56 +15,15 @@ from sentvec.ops.rank import spearman
 from sentvec.runtime.headed import HeadedModel
 from sentvec.runtime.origin import Origin
 from sentvec.tasks.answer import QuestionAnswering
-from sentvec.text.tokenizer import Text
-from sentvec.train.config import TrainConfig
+from sentvec.train.config import TrainConfig, refuse
 from sentvec.train.heads import IGNORED, HeadLearner, new_headed
 from sentvec.train.loop import Judge, Trained, check_folder, train
 from sentvec.train.pretrain import MaskedSource, Masking
-from sentvec.train.read import read_dataset
-from sentvec.train.rows import Question, RowSource, question_rows, text_rows, word_rows
+from sentvec.train.rows import RowSource, question_rows, text_rows, word_rows
 from sentvec.train.spans import answer_scores, entity_f1
+from sentvec.train.taught import REGRESSION, Asked, Labelled, Tagged, Taught, labels_of
 
-REGRESSION = "regression"
-TASKS = ("text-classification", REGRESSION, "token-classification", "question-answering")
-"""What `read_taught` reads and `train_head` learns."""
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """Texts or pairs with labels, or with scores.
-
-    Attributes:
-        texts: the texts.
-        values: the number of each one's label, or its score where there are no labels.
-        labels: names of the labels; none for scores.
-    """
-
-    texts: Sequence[Text]
-    values: Sequence[float | int]
-    labels: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Tagged:
-    """Sentences whose words have labels.
-
-    Attributes:
-        sentences: words, and the number of each word's label.
-        labels: names of the labels.
-    """
-
-    sentences: Sequence[tuple[Sequence[str], Sequence[int]]]
-    labels: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Questions with their texts and answers."""
-
-    questions: Sequence[Question]
-
-
-Taught = Labelled | Tagged | Asked
+_OTHERS = ("loss", "loss_options", "matryoshka", "inner_layers", "prompts")
 
 
 def train_head(
@@ -97,10 +53,13 @@ def train_head(
         InvalidInput: there is nothing to learn from, or `held_back` is of another kind or has other labels.
         ModelError, OutputError, NonFiniteOutput: see `new_headed` and `sentvec.train.loop.train`.
     """
-    if held_back is not None and (type(held_back) is not type(data) or _labels(held_back) != _labels(data)):
+    if held_back is not None and (type(held_back) is not type(data) or labels_of(held_back) != labels_of(data)):
         raise InvalidInput("what is held back is of another kind than what is learnt, or has other labels.")
     check_folder(folder, resume, origin.folder)
-    labels = _labels(data)
+    refuse(config, _OTHERS, "no setting of this task")
+    labels = labels_of(data)
+    if len(labels) == 1:
+        raise InvalidInput(f"all rows have the label {labels[0]!r}; there is nothing to tell apart.")
     problem = REGRESSION if isinstance(data, Labelled) and not labels else None
     task = {Labelled: "sequence-classification", Tagged: "token-classification", Asked: "question-answering"}[
         type(data)
@@ -161,6 +120,7 @@ def train_masked(
         ModelError, OutputError, NonFiniteOutput: see `new_headed` and `sentvec.train.loop.train`.
     """
     check_folder(folder, resume, origin.folder)
+    refuse(config, _OTHERS, "no setting of this task")
     task = "masked-lm" if pairs is None else "pre-training"
     try:
         headed = load_headed(origin.folder, task)
@@ -238,110 +198,3 @@ _SCORES: dict[type, Callable[..., dict[str, float]]] = {
     Tagged: _word_scores,
     Asked: _answer_scores,
 }
-
-
-def _labels(data: Taught) -> tuple[str, ...]:
-    return () if isinstance(data, Asked) else data.labels
-
-
-def read_taught(task: str, path: Path, labels: Sequence[str] | None = None, *, skip_bad: bool = False) -> Taught:
-    """Read the file of a task.
-
-    Args:
-        task: text-classification (texts or pairs with labels), regression (pairs with scores), token-classification
-            (words, see `read_tagged`) or question-answering (SQuAD's JSON).
-        path: the file.
-        labels: names of the labels in the order of their numbers, as another file had them.
-        skip_bad: leave out rows that cannot be used.
-
-    Raises:
-        InvalidInput: the task is not known, or the file is not one of its own.
-    """
-    if task not in TASKS:
-        raise InvalidInput(f"task {task!r} is not known. Known: {', '.join(TASKS)}.")
-    if task == "token-classification":
-        return read_tagged(path, labels)
-    if task == "question-answering":
-        return read_squad(path)
-    found = read_dataset(path, labels=labels, skip_bad=skip_bad)
-    wanted = ("scored",) if task == REGRESSION else ("classes", "labelled_pairs")
-    if found.kind not in wanted:
-        raise InvalidInput(f"{path} holds {found.kind}; {task} learns from {' or '.join(wanted)}.")
-    texts: list[Text] = [
-        one.texts[0] if len(one.texts) == 1 else (one.texts[0], one.texts[1]) for one in found.examples
-    ]
-    values = [float(str(one.value)) for one in found.examples]
-    if task == REGRESSION:
-        return Labelled(texts, values)
-    names = found.labels or tuple(str(number) for number in range(int(max(values)) + 1))
-    return Labelled(texts, [int(value) for value in values], names)
-
-
-def read_documents(path: Path) -> list[list[str]]:
-    """Read plain text: a sentence or paragraph a line, and an empty line between documents.
-
-    Raises:
-        InvalidInput: the file cannot be read.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"{path} cannot be read ({error}).") from None
-    blocks = re.split(r"\n\s*\n", text.replace("\r\n", "\n"))
-    return [lines for block in blocks if (lines := [line.strip() for line in block.split("\n") if line.strip()])]
-
-
-def read_tagged(path: Path, labels: Sequence[str] | None = None) -> Tagged:
-    """Read a file of words, one a line with its label in the last column, and an empty line after each sentence.
-
-    Args:
-        path: the file, as of CoNLL-2003; lines that begin with -DOCSTART- are passed over.
-        labels: names of the labels in the order of their numbers; None takes those that are found.
-
-    Raises:
-        InvalidInput: a line has one column only, or a label is not among `labels`.
-    """
-    sentences: list[tuple[list[str], list[str]]] = [([], [])]
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"{path} cannot be read ({error}).") from None
-    for number, line in enumerate(lines, start=1):
-        cells = line.split()
-        if not cells or cells[0] == "-DOCSTART-":
-            if sentences[-1][0]:
-                sentences.append(([], []))
-            continue
-        if len(cells) < 2:
-            raise InvalidInput(f"{path} line {number} is {line[:60]!r}, which should be a word and its label.")
-        sentences[-1][0].append(cells[0])
-        sentences[-1][1].append(cells[-1])
-    known = tuple(labels) if labels is not None else tuple(sorted({label for _, found in sentences for label in found}))
-    numbers = {label: number for number, label in enumerate(known)}
-    if unknown := {label for _, found in sentences for label in found} - numbers.keys():
-        raise InvalidInput(f"{path} has the label {min(unknown)!r}, which is not known. Known: {', '.join(known)}.")
-    return Tagged([(words, [numbers[one] for one in found]) for words, found in sentences if words], known)
-
-
-def read_squad(path: Path) -> Asked:
-    """Read a file of questions in SQuAD's JSON (Rajpurkar et al. 2016).
-
-    Raises:
-        InvalidInput: it cannot be read, or is not of that form.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-        return Asked(
-            [
-                Question(
-                    one["question"],
-                    paragraph["context"],
-                    tuple((answer["text"], int(answer["answer_start"])) for answer in one.get("answers", ())),
-                )
-                for article in content["data"]
-                for paragraph in article["paragraphs"]
-                for one in paragraph["qas"]
-            ]
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidInput(f"{path} is no file of questions in SQuAD's JSON ({error!r}).") from None
