@@ -197,3 +197,30 @@ def test_rows_without_meaning_stay_inside(steps, tokens, int8):
     assert found.shape == expected.shape
     assert {len(hidden) for hidden in probe.hidden_states.values()} == {tokens}
     assert torch.cosine_similarity(found, expected).min() > 0.999
+
+
+def test_plain_layers_that_run_again_give_the_very_same():
+    """Also what they drop; and nothing runs again where a probe looks inside, or without gradients."""
+    batch, results, runs = batch_of((20, 9, 5)), [], []
+    relative = torch.randn(2, 2 * batch.longest - 1, generator=torch.Generator().manual_seed(5))
+    for again in (False, True):
+        layers = layers_of().train()
+        for layer in layers:
+            layer.dropout.p = layer.attention.dropout = 0.3
+        if again:
+            layers.recompute()
+            layers[0].register_forward_pre_hook(lambda *_: runs.append(1))
+        states = states_of(batch, 64).requires_grad_()
+        torch.manual_seed(3)
+        out = layers(states, batch, "auto", None, relative)
+        out.square().sum().backward()
+        results.append([out.detach(), states.grad, *(p.grad for p in layers.parameters())])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    assert len(runs) == 2
+    probe = Probe(attention=True)
+    layers(states, batch, "auto", probe).square().sum().backward()
+    assert len(runs) == 3
+    assert len(probe.attentions) == 3
+    with torch.no_grad():
+        layers(states, batch, "auto", None)
+    assert len(runs) == 4

@@ -317,3 +317,45 @@ def test_it_runs_where_it_can_and_nowhere_else(steps):
     others = layers_of(1, act="silu").train()
     others.fuse_training(steps)
     assert not fused(others)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("shown", [None, (1,)])
+def test_layers_that_run_again_give_the_very_same(steps, half, shown):
+    """The way back computes what was not kept from the same numbers, and drops the same: no digit changes."""
+    batch = batch_of((20, 9, 5))
+    line = torch.randn(2, 2 * 20 - 1, generator=torch.Generator().manual_seed(5))
+    results = []
+    for again in (False, True):
+        layers = dropping(layers_of(3), 0.3).train()
+        if again:
+            layers.recompute()
+        layers.fuse_training(steps)
+        states, relative = states_of(batch, 64).requires_grad_(), line.clone().requires_grad_()
+        torch.manual_seed(5)
+        probe = Probe(layers=shown)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            out = layers(states, batch, "auto", probe, relative)
+        sum((x.float() ** 2).sum() for x in (out, *probe.hidden_states.values())).backward()
+        results.append([out.detach(), states.grad, relative.grad, *(p.grad for p in layers.parameters())])
+    for found, wanted in zip(*results, strict=True):
+        assert torch.equal(found, wanted)
+
+
+def test_layers_that_run_again_keep_little(steps):
+    def kept(again):
+        layers = layers_of(4).train()
+        layers.fuse_training(steps)
+        if again:
+            layers.recompute()
+        out = layers(states_of(batch_of((70,)), 64).requires_grad_(), batch_of((70,)), "auto", None)
+        tensors = {x.data_ptr(): x.numel() for layer in out.grad_fn.kept for x in numbers(layer)}
+        return sum(tensors.values()) / 70 / 64
+
+    def numbers(of):
+        for name in of.__slots__:
+            value = getattr(of, name)
+            yield from [value] if isinstance(value, torch.Tensor) else numbers(value)
+
+    assert kept(True) == pytest.approx(4)  # what each of four layers began with
+    assert kept(False) > 40

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sentvec.batch import PackedBatch
 from sentvec.nn.fused import FusedStack, fusible
@@ -31,6 +32,7 @@ class Layers(nn.ModuleList):
         self._int8 = False
         self._fused: FusedStack | None = None
         self._trained: TrainedStack | None = None
+        self._again = False
 
     @property
     def fusible(self) -> bool:
@@ -49,7 +51,13 @@ class Layers(nn.ModuleList):
 
         None ends it.
         """
-        self._trained = None if passes is None else TrainedStack(self._in_order(), passes)
+        self._trained = None if passes is None else TrainedStack(self._in_order(), passes, again=self._again)
+
+    def recompute(self) -> None:
+        """Keep only what each layer begins with from now on, and compute the rest again on the way back."""
+        self._again = True
+        if self._trained is not None:
+            self._trained.again = True
 
     def forward(
         self, states: Tensor, batch: PackedBatch, kernel: str, probe: Probe | None, relative: Tensor | None = None
@@ -65,8 +73,12 @@ class Layers(nn.ModuleList):
         if probe is not None:
             probe.hidden(0, states)
         given = () if relative is None else (relative,)  # most kinds of layers know of none
+        again = self._again and torch.is_grad_enabled() and not (probe is not None and probe.inside)
         for number, layer in enumerate(self._in_order(), start=1):
-            states = layer(states, batch, kernel, probe, *given)
+            if again:
+                states = checkpoint(layer, states, batch, kernel, probe, *given, use_reentrant=False)
+            else:
+                states = layer(states, batch, kernel, probe, *given)
             if probe is not None:
                 probe.hidden(number, states)
         return states

@@ -74,6 +74,14 @@ QKV, OUTPUT, ATTENTION_NORM, UP, DOWN, FEED_FORWARD_NORM = range(0, PARAMETERS, 
 
 
 @dataclass(frozen=True, slots=True)
+class _Begun:
+    """What a layer begins with, all that is kept of one that runs again; (tokens, hidden), float32 and as operand."""
+
+    states: Tensor
+    operand: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class _Kept:
     """What one layer keeps for the way back; operands and products, (tokens, their width)."""
 
@@ -93,11 +101,14 @@ class TrainedStack:
     Args:
         layers: the layers in the order in which they run; one may run more than once.
         passes: what runs between the products.
+        again: keep only what each layer begins with, and run it again on the way back (Chen et al. 2016, arXiv
+            1604.06174).
     """
 
-    def __init__(self, layers: Sequence[nn.Module], passes: Passes) -> None:
+    def __init__(self, layers: Sequence[nn.Module], passes: Passes, *, again: bool = False) -> None:
         self._layers = list(layers)
         self._passes = passes
+        self.again = again
 
     def __call__(
         self, states: Tensor, batch: PackedBatch, probe: Probe | None = None, relative: Tensor | None = None
@@ -120,7 +131,7 @@ class TrainedStack:
         inner = () if probe is None else tuple(n for n in range(1, len(layers)) if probe.wants(n))
         products, versions = self._passes.products(half), versions_of(self._layers)
         near = None if relative is None else with_room(relative)
-        run = _Run(layers, batch, seed, half, inner, self._passes, products, versions)
+        run = _Run(layers, batch, seed, half, inner, self._passes, products, versions, self.again)
         parameters = [p for layer in dict.fromkeys(layers) for p in layer.parameters()]
         outs: tuple[Tensor, ...] = _Stack.apply(run, states, near, *parameters)  # type: ignore[no-untyped-call]
         if probe is not None:
@@ -146,6 +157,7 @@ class _Run:
     passes: Passes
     products: Products
     versions: list[tuple[int, int]]
+    again: bool
 
     def dropouts(self, number: int) -> tuple[Dropout, Dropout, Dropout]:
         """Return what is dropped in the layer that runs as number `number`."""
@@ -156,29 +168,35 @@ class _Run:
         a, b, c = (Dropout(share, self.seed, SITES * number + i) for i, share in enumerate(shares))
         return a, b, c
 
-    def forward(self, states: Tensor, near: Tensor | None) -> tuple[list[Tensor], list[_Kept]]:
+    def forward(self, states: Tensor, near: Tensor | None) -> tuple[list[Tensor], list[_Kept | _Begun]]:
         """Return the states that are shown and the last, (tokens, hidden) float32, and what each layer keeps."""
-        passes, products = self.passes, self.products
         states = states.float().contiguous()
-        operand = states.bfloat16() if self.half else states
-        outs, kept = [], []
-        for number, layer in enumerate(self.layers):
-            attention, feed_forward = layer.attention, layer.feed_forward
-            dropouts = self.dropouts(number)
-            first = operand
-            product = products.linear(operand, attention.qkv)
-            mixed = passes.attend(product, self.batch, attention.heads, dropouts[0], near)
-            states, middle, one = passes.add_norm(
-                products.linear(mixed, attention.output), states, layer.module.attention_norm, dropouts[1]
-            )
-            acted, slopes = products.activated(middle, feed_forward.up, layer.act)
-            states, operand, two = passes.add_norm(
-                products.linear(acted, feed_forward.down), states, layer.module.feed_forward_norm, dropouts[2]
-            )
-            kept.append(_Kept(first, product, mixed, one, middle, acted, slopes, two))
+        begun = _Begun(states, states.bfloat16() if self.half else states)
+        outs: list[Tensor] = []
+        kept: list[_Kept | _Begun] = []
+        for number in range(len(self.layers)):
+            after, more = self.layer(number, begun, near)
+            kept.append(begun if self.again else more)
+            begun = after
             if number + 1 in (*self.inner, len(self.layers)):
-                outs.append(states)
+                outs.append(begun.states)
         return outs, kept
+
+    def layer(self, number: int, begun: _Begun, near: Tensor | None) -> tuple[_Begun, _Kept]:
+        """Run one layer: return what the next begins with, and what this one keeps."""
+        passes, products, layer = self.passes, self.products, self.layers[number]
+        attention, feed_forward = layer.attention, layer.feed_forward
+        dropouts = self.dropouts(number)
+        product = products.linear(begun.operand, attention.qkv)
+        mixed = passes.attend(product, self.batch, attention.heads, dropouts[0], near)
+        states, middle, one = passes.add_norm(
+            products.linear(mixed, attention.output), begun.states, layer.module.attention_norm, dropouts[1]
+        )
+        acted, slopes = products.activated(middle, feed_forward.up, layer.act)
+        states, operand, two = passes.add_norm(
+            products.linear(acted, feed_forward.down), states, layer.module.feed_forward_norm, dropouts[2]
+        )
+        return _Begun(states, operand), _Kept(begun.operand, product, mixed, one, middle, acted, slopes, two)
 
 
 class _Stack(torch.autograd.Function):
@@ -214,7 +232,7 @@ class _Back:
         self._near = near
         self.near_total = torch.zeros_like(near) if near is not None and near_learns else None
 
-    def __call__(self, ds: dict[int, Tensor | None], kept: list[_Kept], wanted: bool) -> Tensor | None:
+    def __call__(self, ds: dict[int, Tensor | None], kept: list[_Kept | _Begun], wanted: bool) -> Tensor | None:
         """Return the gradient of the first states, if it is wanted; layers below all that learns are left out.
 
         Args:
@@ -230,7 +248,10 @@ class _Back:
             if shown is not None:
                 d = shown.float().contiguous() if d is None else d.add_(shown)
             if d is not None:
-                d = self._layer(number, d, kept[number], wanted or number > first)
+                here = kept[number]
+                if isinstance(here, _Begun):
+                    here = self._run.layer(number, here, self._near)[1]
+                d = self._layer(number, d, here, wanted or number > first)
         return d if wanted else None
 
     def _learns(self, layer: _Layer) -> bool:
