@@ -40,3 +40,45 @@ def test_files_that_cannot_be_used(tmp_path):
     ):
         with pytest.raises(ConfigError, match=message):
             read_config(tmp_path / f"{name}.toml")
+
+
+def test_each_data_set_may_have_a_loss_of_its_own(tmp_path):
+    (tmp_path / "run.toml").write_text(
+        """
+loss = "cosent"
+
+[[data]]
+path = "a.jsonl"
+
+[[data]]
+path = "b.tsv"
+loss = "infonce"
+loss_options = { temperature = 0.02 }
+kind = "pairs"
+columns = { query = "question", positive = 2 }
+""",
+        encoding="utf-8",
+    )
+    config = read_config(tmp_path / "run.toml", loss_options={"scale": 10.0})
+    assert [one.path for one in config.data] == ["a.jsonl", "b.tsv"]
+    assert config.loss_for(0) == ("cosent", {"scale": 10.0})
+    assert config.loss_for(1) == ("infonce", {"temperature": 0.02})
+    assert config.data[1].columns == {"query": "question", "positive": 2}
+    (tmp_path / "again.toml").write_text(config.to_toml(), encoding="utf-8")
+    assert read_config(tmp_path / "again.toml") == config
+    assert TrainConfig(loss="angle").loss_for(3) == ("angle", {})
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ([{"loss": "infonce"}], "give tables with path, loss"),
+        ([{"path": "a", "los": "infonce"}], "data sets 'los', which is not known. Known: path, loss"),
+        ([{"path": 3}], "path is 3; it must be a text"),
+        ([{"path": "a", "loss_options": {"scale": 3}}], "data a has loss_options and no loss"),
+        ("a.jsonl", "data is 'a.jsonl'; it must be a list"),
+    ],
+)
+def test_data_that_is_not_possible_is_named(data, message):
+    with pytest.raises(InvalidInput, match=message):
+        TrainConfig(data=data)

@@ -268,5 +268,9 @@ def test_what_is_not_possible_is_refused(options, message):
 def test_empty_datasets_and_places_beyond_the_end_are_refused():
     with pytest.raises(InvalidInput, match="nothing is empty"):
         Sampler([numbered(3), Dataset("nothing", "pairs", [])], batch_size=2, seed=0)
+    with pytest.raises(InvalidInput, match="few has 2 examples for 3 processes, so some would have no share"):
+        Sampler([numbered(9), numbered(2, name="few")], batch_size=6, seed=0, world=3)
+    with pytest.raises(InvalidInput, match="few has 2 examples, and batches that are not full are left out"):
+        Sampler([numbered(9), numbered(2, name="few")], batch_size=3, seed=0, drop_last=True)
     with pytest.raises(InvalidInput, match="accepted: 0 to 2"):
         next(Sampler([numbered(4)], batch_size=2, seed=0).batches(0, start=3))

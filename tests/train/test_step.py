@@ -11,6 +11,7 @@ from tests.train.runs import learner, pairs, sentences
 
 from sentvec.batch import pack
 from sentvec.checkpoint.load import load
+from sentvec.errors import InvalidInput
 from sentvec.runtime.embedder import Embedder
 from sentvec.runtime.forward import Finish, vectors
 from sentvec.train.batches import Batch
@@ -141,3 +142,52 @@ def test_inner_layers_and_widths_are_learnt_too(model):
         assert taught.run(0, batch, 1.0, 3) > learner(model, config).run(0, batch, 1.0, 3)
         grads = {name: p.grad for name, p in taught.encoder.named_parameters()}
         assert all(grads[name].norm() > 0 for name in grads if name.startswith("layers.") and "bias" not in name)
+
+
+def test_two_encoders_learn_against_each_other_and_one_is_kept(model):
+    """Contrastive tension: the first view is the twin's, the second that of the model, and both learn by themselves."""
+    batch = Batch("texts", (tuple(sentences(6)),))
+    gradients_ = []
+    for tokens in (16_384, 30):
+        taught = learner(model, TrainConfig(micro_tokens=tokens), "contrastive_tension", negatives=2)
+        twin = taught.extra["twin"]
+        for module in (*taught.encoder.modules(), *twin.modules()):
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+            if hasattr(module, "dropout") and isinstance(module.dropout, float):
+                module.dropout = 0.0
+        seen = []
+        taught._objectives[0].register_forward_hook(lambda _, given, __, seen=seen: seen.append(given[0]))
+        with torch.no_grad():
+            twin.layers[0].attention.output.weight.mul_(1.5)
+        taught.run(0, batch, 1.0, 3)
+        wanted = Embedder(taught.copy(), name="x", device="cpu").encode(batch.columns[0], normalize=False)
+        first, second = (part.detach().numpy() for part in seen[0])
+        assert abs(second - wanted).max() < 1e-4
+        assert abs(first - wanted).max() > 1e-3
+        own, others = (
+            {name: p.grad.clone() for name, p in one.named_parameters() if p.grad is not None}
+            for one in (taught.encoder, twin)
+        )
+        assert own.keys() == others.keys()
+        assert not torch.allclose(own["layers.0.attention.qkv.weight"], others["layers.0.attention.qkv.weight"])
+        gradients_.append((own, others))
+    for found, wanted in zip(*gradients_, strict=True):
+        close(found, wanted)
+
+
+def test_contrastive_tension_is_the_sum_written_out():
+    from sentvec.train.objectives import objective
+
+    draw = torch.Generator().manual_seed(0)
+    first, second = (torch.randn(4, 5, generator=draw) for _ in range(2))
+    batch = Batch("texts", (("a", "b", "a", "c"),))
+    value = objective("contrastive_tension")((first, second), batch)  # 7 others are more than there are: all
+    wanted = 0.0
+    for i, one in enumerate(batch.columns[0]):
+        for j, other in enumerate(batch.columns[0]):
+            product = first[i] @ second[j]
+            wanted -= torch.nn.functional.logsigmoid(product if one == other else -product)
+    assert float(value) == pytest.approx(float(wanted) / 4, rel=1e-5)
+    with pytest.raises(InvalidInput, match="no two to disagree on"):
+        objective("contrastive_tension")((first[:1], second[:1]), Batch("texts", (("a",),)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,27 +12,34 @@ from sentvec.errors import InvalidInput
 
 if TYPE_CHECKING:
     from sentvec.runtime.origin import Origin
-    from sentvec.train.batches import Kind
+    from sentvec.train.batches import Dataset
     from sentvec.train.config import TrainConfig
     from sentvec.train.loop import Trained
 
 
-EMBEDDING, MASKED = "embedding", "masked-lm"
+EMBEDDING, RERANK, MASKED = "embedding", "rerank", "masked-lm"
 _TASK = (
-    "embedding; or, with a head of its own: text-classification, regression, token-classification, "
-    "question-answering; or masked-lm, on plain text."
+    "embedding; rerank, for a cross-encoder; with a head of its own: text-classification, regression, "
+    "token-classification, question-answering; or masked-lm, on plain text."
 )
 
 
 def train(
     model: Annotated[str, typer.Option("--model", "-m", help="A folder, or a repository on the Hugging Face Hub.")],
-    data: Annotated[list[str], typer.Option(help="A file or folder of examples; may be given again.")],
     output: Annotated[Path, typer.Option("--out", "-o", help="The folder to save the trained model in.")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="A file or folder of examples; may be given again. Else [[data]] of --config."),
+    ] = None,
     task: Annotated[str, typer.Option(help=_TASK)] = EMBEDDING,
     loss: Annotated[str | None, typer.Option(help="Name of the loss; else the usual one for the data.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings, as a run writes it.")] = None,
     evaluate_on: Annotated[
-        Path | None, typer.Option("--eval", help="A folder of sets to score during training.")
+        Path | None,
+        typer.Option("--eval", help="Scored during training: a folder of sets, or a file as --data for other heads."),
+    ] = None,
+    documents: Annotated[
+        Path | None, typer.Option(help="Where mine_every looks: a text, .jsonl, .csv or .tsv file. Else all positives.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="How often all examples are seen.  [1]")] = None,
     max_steps: Annotated[int | None, typer.Option(help="Most steps; else as many as the epochs have.")] = None,
@@ -43,6 +50,10 @@ def train(
     settings: Annotated[list[str] | None, typer.Option("--set", help="Any other setting, as name=value.")] = None,
     kind: Annotated[str | None, typer.Option(help="What examples are, where columns' names do not say it.")] = None,
     column: Annotated[list[str] | None, typer.Option(help="What a column is, as role=name: query=question.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Names of the classes in the order of their numbers, between commas.")
+    ] = None,
+    scores: Annotated[str | None, typer.Option(help="The lowest and the highest score that can be: 0,5.")] = None,
     pooling: Annotated[str | None, typer.Option(help="Use this pooling instead of the checkpoint's.")] = None,
     max_seq_length: Annotated[int | None, typer.Option(help="Most tokens of a text.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out rows that cannot be used.")] = False,
@@ -57,10 +68,10 @@ def train(
     was made, settings, a log and a picture of the run; a run that was stopped goes on with --resume.
     """
     from sentvec.runtime.origin import find
-    from sentvec.train.read import read_dataset
-    from sentvec.train.report import describe
-    from sentvec.train.run import train_embedder
+    from sentvec.train.taught import TASKS
 
+    if task not in (EMBEDDING, RERANK, MASKED, *TASKS):
+        raise InvalidInput(f"--task {task!r} is not known. Known: {', '.join((EMBEDDING, RERANK, *TASKS, MASKED))}.")
     given = {
         "loss": loss,
         "epochs": epochs,
@@ -71,19 +82,29 @@ def train(
         "seed": seed,
     }
     chosen = _config(config, {name: value for name, value in given.items() if value is not None}, settings or [])
-    if output.exists() and not output.is_dir():
-        raise InvalidInput(f"{output} is a file; give a folder to save to.")
-    columns = {
-        role: int(name) if name.isdigit() else name for role, name in (_named(c, "--column") for c in column or [])
+    reading: dict[str, Any] = {
+        "kind": kind,
+        "columns": _columns(column or []) or None,
+        "labels": None if labels is None else [name.strip() for name in labels.split(",")],
+        "scores": None if scores is None else _range(scores),
+        "skip_bad": skip_bad,
     }
-    datasets = []
-    for source in data:
-        datasets.append(
-            read_dataset(source, kind=cast("Kind | None", kind), columns=columns or None, skip_bad=skip_bad)
-        )
-        typer.echo(shown(describe(datasets[-1])), err=True)
-    origin = find(model, local_files_only=local_files_only, pooling=pooling, max_seq_length=max_seq_length)
-    done = train_embedder(origin, datasets, output, chosen, evaluate_on=evaluate_on, device=device, resume=resume)
+    how: dict[str, Any] = {"device": device, "resume": resume}
+    chosen = _with_data(chosen, data or [], reading)
+    if documents is not None:
+        if task != EMBEDDING or chosen.mine_every is None or chosen.teacher is not None:
+            raise InvalidInput("--documents is where mine_every looks for negatives of embeddings; set mine_every too.")
+        how["documents"] = _texts(documents)
+    if task in (EMBEDDING, RERANK):
+        datasets = _datasets(chosen, reading)
+        origin = find(model, local_files_only=local_files_only, pooling=pooling, max_seq_length=max_seq_length)
+        done = _on_sets(task, origin, datasets, output, chosen, evaluate_on=evaluate_on, **how)
+    else:
+        if pooling is not None:
+            raise InvalidInput(f"--pooling is for embeddings; --task {task} has none. Leave it out.")
+        origin = find(model, local_files_only=local_files_only, max_seq_length=max_seq_length)
+        paths = [one.path for one in chosen.data]
+        done = _with_head(task, origin, paths, output, chosen, evaluate_on, reading, **how)
     _say(done)
 
 
@@ -118,24 +139,85 @@ def _named(text: str, option: str) -> tuple[str, str]:
     return name.strip().replace("-", "_"), value.strip()
 
 
+def _columns(given: list[str]) -> dict[str, str | int]:
+    named = (_named(one, "--column") for one in given)
+    return {role: int(name) if name.isdigit() else name for role, name in named}
+
+
+def _range(text: str) -> tuple[float, float]:
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise InvalidInput(f"--scores is {text!r}; give the lowest and the highest, as 0,5.") from None
+    return low, high
+
+
+def _with_data(config: TrainConfig, data: list[str], reading: dict[str, Any]) -> TrainConfig:
+    """Put the data that is given in the place of that of the settings."""
+    from dataclasses import replace
+
+    from sentvec.train.config import DataConfig
+
+    how = {"kind": reading["kind"], "columns": reading["columns"] or {}}
+    given = tuple(DataConfig(path=one, **how) for one in data)
+    if not (given or config.data):
+        raise InvalidInput("there is no data to learn from; give --data, or a --config that lists [[data]].")
+    return replace(config, data=given) if given else config
+
+
+def _texts(path: Path) -> list[str]:
+    from sentvec.cli.rows import read_texts
+
+    return [text for text in read_texts(path, "text") if text.strip()]
+
+
+def _datasets(config: TrainConfig, reading: dict[str, Any]) -> list[Dataset]:
+    from sentvec.train.read import read_dataset
+    from sentvec.train.report import describe
+
+    found = []
+    for one in config.data:
+        own = {"kind": one.kind or reading["kind"], "columns": dict(one.columns) or reading["columns"]}
+        found.append(read_dataset(one.path, **(reading | own)))
+        typer.echo(shown(describe(found[-1])), err=True)
+    return found
+
+
+def _on_sets(task: str, origin: Origin, datasets: list[Dataset], output: Path, config: TrainConfig, **how: Any) -> Any:
+    if task == RERANK:
+        from sentvec.train.rerank import train_reranker
+
+        return train_reranker(origin, datasets, output, config, **how)
+    if config.teacher is not None:
+        from sentvec.train.pupil import train_pupil
+
+        return train_pupil(origin, datasets, output, config, **how)
+    from sentvec.train.run import train_embedder
+
+    return train_embedder(origin, datasets, output, config, **how)
+
+
 def _with_head(
     task: str,
     origin: Origin,
-    data: Path,
+    data: list[str],
     output: Path,
     config: TrainConfig,
     held: Path | None,
-    *,
-    skip_bad: bool,
+    reading: dict[str, Any],
     **how: Any,
 ) -> Trained:
-    from sentvec.train.tasks import Asked, read_documents, read_taught, train_head, train_masked
+    from sentvec.train.tasks import train_head, train_masked
+    from sentvec.train.taught import labels_of, read_documents, read_taught, told
 
+    if len(data) > 1:
+        raise InvalidInput(f"--task {task} learns from one file, and there are {len(data)}; put them together.")
+    path = Path(data[0])
     if task == MASKED:
         if held is not None:
             raise InvalidInput("--task masked-lm is not scored during training; leave --eval away.")
-        return train_masked(origin, read_documents(data), output, config, **how)
-    taught = read_taught(task, data, skip_bad=skip_bad)
-    labels = None if isinstance(taught, Asked) else taught.labels or None
-    held_back = None if held is None else read_taught(task, held, labels, skip_bad=skip_bad)
+        return train_masked(origin, read_documents(path), output, config, **how)
+    taught = read_taught(task, path, **reading)
+    typer.echo(shown(told(taught, path.stem)), err=True)
+    held_back = None if held is None else read_taught(task, held, **(reading | {"labels": labels_of(taught) or None}))
     return train_head(origin, taught, output, config, held_back=held_back, **how)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sentvec.checkpoint.adapters import is_adapter, merge, read_adapter
 from sentvec.checkpoint.hub import resolve
 from sentvec.checkpoint.load import Checkpoint, load
-from sentvec.errors import ModelError
+from sentvec.errors import ConfigError, ModelError
 from sentvec.ops.pooling import check_pooling
 from sentvec.runtime.fingerprint import fingerprint
 
@@ -23,15 +24,20 @@ class Origin:
         name: the repository's name, or the absolute path of the folder that was asked for.
         folder: where its files are.
         changes: what the caller wants otherwise in the recipe.
+        local_files_only: whether the network must not be asked for the model that adapters are of.
     """
 
     name: str
     folder: Path
     changes: dict[str, Any]
+    local_files_only: bool = False
 
     def load(self) -> Checkpoint:
-        """Load the checkpoint, with the caller's changes; see `sentvec.checkpoint.load.load`."""
-        checkpoint = load(self.folder)
+        """Load the checkpoint, with the caller's changes; see `sentvec.checkpoint.load.load`.
+
+        Of a folder of adapters it is the model that they are of, with them in it.
+        """
+        checkpoint = _loaded(self.folder, self.local_files_only)
         return replace(checkpoint, recipe=replace(checkpoint.recipe, **self.changes))
 
 
@@ -53,7 +59,7 @@ def find(
         changes["max_seq_length"] = max_seq_length
     # a collection remembers this name, and must find the model again from another working directory
     known_as = str(folder.absolute()) if Path(name).expanduser() == folder else os.fspath(name)
-    return Origin(known_as, folder, changes)
+    return Origin(known_as, folder, changes, local_files_only)
 
 
 def unrounded(checkpoint: Checkpoint, folder: Path, expected: str) -> Checkpoint:
@@ -62,7 +68,18 @@ def unrounded(checkpoint: Checkpoint, folder: Path, expected: str) -> Checkpoint
     Raises:
         ModelError: they are no longer those with the fingerprint `expected`.
     """
-    again = replace(load(folder), recipe=checkpoint.recipe)
+    again = replace(_loaded(folder, local_files_only=True), recipe=checkpoint.recipe)
     if fingerprint(again) != expected:
         raise ModelError(f"{folder} has changed since the model was loaded from it; load it again to save.")
     return again
+
+
+def _loaded(folder: Path, local_files_only: bool) -> Checkpoint:
+    if not is_adapter(folder):
+        return load(folder)
+    adapter = read_adapter(folder)
+    if not adapter.base:
+        raise ConfigError(f"the adapter in {folder} does not say which model it is of, as base_model_name_or_path.")
+    checkpoint = load(resolve(adapter.base, local_files_only=local_files_only))
+    merge(checkpoint, adapter)
+    return checkpoint

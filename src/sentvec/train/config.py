@@ -3,19 +3,50 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_type_hints
 
 from sentvec.errors import ConfigError, InvalidInput
+from sentvec.train.hints import fits, words
+from sentvec.train.mine import MineConfig
 from sentvec.train.optim import SCHEDULES
 
 _RANGES = {
     "warmup": (0, 1), "layer_decay": (0, 1), "weight_decay": (0, 1), "learning_rate": (0, 1), "head_rate": (0, 1),
-    "clip": (0, 1e9), "ema": (0, 1), "adversary": (0, 1e9),
+    "clip": (0, 1e9), "ema": (0, 1), "adversary": (0, 1e9), "lora_alpha": (0, 1e9),
 }  # fmt: skip
 _OPTIONAL = ("head_rate", "clip", "ema", "adversary")
+_COUNTS = ("max_steps", "unfreeze_every", "evaluate_every", "patience", "save_every", "lora_rank", "mine_every")
+_TUPLES = ("matryoshka", "inner_layers", "lora_targets", "pupil_layers")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """One data set of a run, a table of `[[data]]` in a file.
+
+    Attributes:
+        path: of the file or folder.
+        loss, loss_options: what it is learnt with; None takes those of the run.
+        kind, columns: what its examples are, and which column is what, see `sentvec.train.read.read_dataset`.
+    """
+
+    path: str
+    loss: str | None = None
+    loss_options: Mapping[str, Any] = field(default_factory=dict)
+    kind: str | None = None
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what is not possible.
+
+        Raises:
+            InvalidInput: a value is of another type than it must be, or there are options for no loss.
+        """
+        _check_types(self)
+        if self.loss_options and self.loss is None:
+            raise InvalidInput(f"data {self.path} has loss_options and no loss; name the loss that they are of.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +85,20 @@ class TrainConfig:
             scored and saved. None keeps none.
         adversary: length by which word embeddings are moved along their gradient for a second pass (Miyato et al.
             2017, arXiv 1605.07725, FGM); None makes none.
+        lora_rank: rank of the changes of linear maps that alone are learnt (Hu et al. 2021, arXiv 2106.09685); None
+            learns all weights. See `sentvec.train.lora`.
+        lora_alpha: the changes are multiplied with alpha / rank.
+        lora_targets: which maps: parts of their names, ours or the checkpoint's, such as query and value.
+        gradient_checkpointing: keep only what each layer began with, and compute the rest of it again on the way back
+            (Chen et al. 2016, arXiv 1604.06174): same gradients, less memory, more time.
+        mine_every: steps after which the model looks for hard negatives of all pairs anew; None never. See
+            `sentvec.train.remine`.
+        mine: what a hard negative is; names and values as `sentvec.train.mine.MineConfig` has them.
+        teacher: name of a model that the trained one is to learn from; None for none. See `sentvec.train.pupil`.
+        taught: what of it: its vectors of texts, its layers (hidden states and attention), or, of a cross-encoder,
+            its scores of documents.
+        pupil_layers: numbers of the layers that the trained model keeps of its own, from 1; none for all.
+        data: the data sets, each with what it is learnt with; without any, each is learnt with `loss`.
     """
 
     loss: str | None = None
@@ -83,6 +128,16 @@ class TrainConfig:
     save_every: int | None = None
     ema: float | None = None
     adversary: float | None = None
+    lora_rank: int | None = None
+    lora_alpha: float = 16.0
+    lora_targets: tuple[str, ...] = ("attention", "feed_forward")
+    gradient_checkpointing: bool = False
+    mine_every: int | None = None
+    mine: Mapping[str, Any] = field(default_factory=dict)
+    teacher: str | None = None
+    taught: Literal["vectors", "layers", "scores"] = "vectors"
+    pupil_layers: tuple[int, ...] = ()
+    data: tuple[DataConfig, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what is not possible.
@@ -90,11 +145,16 @@ class TrainConfig:
         Raises:
             InvalidInput: a value is not possible; the message names it.
         """
-        for name in ("matryoshka", "inner_layers"):  # lists, when they come from a file
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in _TUPLES:  # lists, when they come from a file
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+        if isinstance(self.data, list | tuple):
+            data = tuple(one if isinstance(one, DataConfig) else _data(one) for one in self.data)
+            object.__setattr__(self, "data", data)
+        _check_types(self)
         for name in ("epochs", "batch_size", "micro_tokens", "accumulate"):
             _least(name, getattr(self, name), 1)
-        for name in ("max_steps", "unfreeze_every", "evaluate_every", "patience", "save_every"):
+        for name in _COUNTS:
             if getattr(self, name) is not None:
                 _least(name, getattr(self, name), 1)
         _least("freeze", self.freeze, 0)
@@ -107,6 +167,13 @@ class TrainConfig:
             fits = isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
             if not fits and not (value is None and name in _OPTIONAL):
                 raise InvalidInput(f"{name} is {value!r}; accepted: {least} to {most:g}.")
+        _check_mine(self.mine)
+        _check_together(self)
+
+    def loss_for(self, number: int) -> tuple[str | None, Mapping[str, Any]]:
+        """Return name and options of the loss for a data set, by its number from 0; None is the usual one."""
+        own = self.data[number].loss if self.data else None
+        return (self.loss, self.loss_options) if own is None else (own, self.data[number].loss_options)
 
     def to_toml(self) -> str:
         """Write it as TOML; what is None is left away."""
@@ -130,9 +197,53 @@ def read_config(path: Path, **given: Any) -> TrainConfig:
     return TrainConfig(**(content | given))
 
 
+def refuse(config: TrainConfig, names: Sequence[str], whose: str) -> None:
+    """Refuse settings that a job has no use for, where they are set.
+
+    Raises:
+        InvalidInput: one of them is not what it is by itself.
+    """
+    usual = TrainConfig()
+    for name in names:
+        if getattr(config, name) != getattr(usual, name):
+            raise InvalidInput(f"{name} is {getattr(config, name)!r}, and is {whose}; leave it out.")
+
+
+def _check_types(config: TrainConfig | DataConfig) -> None:
+    for name, hint in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if not fits(value, hint):
+            raise InvalidInput(f"{name} is {value!r}; it must be {words(hint)}.")
+
+
+def _check_together(config: TrainConfig) -> None:
+    if config.pupil_layers and config.teacher is None:
+        raise InvalidInput("pupil_layers are for a model that has a teacher; name one as teacher.")
+    if config.lora_rank is not None and config.adversary is not None:
+        raise InvalidInput("adversary moves word embeddings, which stay as they are with lora_rank; leave out one.")
+    if config.unfreeze_every is not None and config.freeze == 0:
+        raise InvalidInput(f"unfreeze_every is {config.unfreeze_every}, and freeze is 0: no layer is frozen.")
+
+
 def _least(name: str, value: object, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise InvalidInput(f"{name} is {value!r}, which should be a whole number, {least} or more.")
+
+
+def _data(given: object) -> DataConfig:
+    known = [one.name for one in fields(DataConfig)]
+    if not isinstance(given, Mapping) or "path" not in given:
+        raise InvalidInput(f"data holds {given!r}; give tables with {', '.join(known)}, path at least.")
+    if unknown := sorted(set(given) - set(known)):
+        raise InvalidInput(f"data sets {unknown[0]!r}, which is not known. Known: {', '.join(known)}.")
+    return DataConfig(**given)
+
+
+def _check_mine(given: Mapping[str, Any]) -> None:
+    known = [one.name for one in fields(MineConfig)]
+    if unknown := sorted(set(given) - set(known)):
+        raise InvalidInput(f"mine sets {unknown[0]!r}, which is not known. Known: {', '.join(known)}.")
+    MineConfig(**given)
 
 
 def _toml(value: Any) -> str:
@@ -143,7 +254,11 @@ def _toml(value: Any) -> str:
 
         return json.dumps(value, ensure_ascii=False)  # a basic string of TOML has JSON's escapes
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_toml(str(key))} = {_toml(one)}" for key, one in value.items()) + " }"
+        return (
+            "{ "
+            + ", ".join(f"{_toml(str(key))} = {_toml(one)}" for key, one in value.items() if one is not None)
+            + " }"
+        )
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
     return repr(value)

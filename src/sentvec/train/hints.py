@@ -32,12 +32,10 @@ def fits(value: object, hint: Any) -> bool:
     if kind is tuple:
         return isinstance(value, tuple) and all(fits(one, parts[0]) for one in value)
     if kind is Mapping:
-        return isinstance(value, Mapping) and all(fits(k, parts[0]) and fits(v, parts[1]) for k, v in value.items())
-    if hint is Any:  # a class, since Python 3.11
-        return True
+        return isinstance(value, Mapping) and all(fits(one, parts[1]) for one in value.values())
     if hint in (int, float):  # True is an int to Python
-        return isinstance(value, int | hint) and not isinstance(value, bool)
-    return isinstance(value, hint) if isinstance(hint, type) and hint is not Any else True
+        hint, value = int | hint, None if isinstance(value, bool) else value
+    return not isinstance(hint, type | UnionType) or hint is Any or isinstance(value, hint)
 
 
 def words(hint: Any) -> str:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 import torch
+from torch import nn
 
 from sentvec.checkpoint.files import write_bytes
 from sentvec.errors import InvalidInput, NonFiniteOutput, OutputError
 from sentvec.nn.descent import descend
 from sentvec.nn.passes import passes
 from sentvec.progress import track
+from sentvec.runtime.fast import recompute
 from sentvec.train.averages import Average
 from sentvec.train.config import TrainConfig
+from sentvec.train.lora import ADAPTERS, adapters_in
 from sentvec.train.optim import adamw, depth_of, groups, layer_count, rate_factor, set_rates
 from sentvec.train.state import Position, Stateful, load_state, save_state
 from sentvec.train.step import Learner, drawn_from
 from sentvec.train.stopping import asked_to_stop
+
+_logger = logging.getLogger("sentvec")
 
 LOG_STEPS = 10
 """Steps between two lines of metrics.jsonl."""
@@ -33,6 +40,9 @@ STATE, BEST, METRICS, CONFIG = "state.pt", "best.pt", "metrics.jsonl", "config.t
 M = TypeVar("M")
 B = TypeVar("B")
 S_co = TypeVar("S_co", covariant=True)
+
+Renew = Callable[[int, Callable[[], M]], None]
+"""Called before a step with its number and what gives the model as it is: what batches are made of may change."""
 
 Judge = Callable[[M], Mapping[str, float]]
 """Scores of a model as it is; the first is the one that counts, and more is better."""
@@ -74,6 +84,7 @@ def train(
     config: TrainConfig,
     *,
     judge: Judge[M] | None = None,
+    renew: Renew[M] | None = None,
     made_from: Mapping[str, str] | None = None,
     resume: bool = False,
     progress: bool | None = None,
@@ -88,6 +99,7 @@ def train(
         folder: where the model goes, and, under `run/`, settings, metrics and the state to go on from.
         config: settings.
         judge: scores during training; the best model by its first score is what the folder gets.
+        renew: called before each step.
         made_from: what the model and the data are, by what a message can call them, for `resume` to compare.
         resume: go on with the run in the folder, if there is one.
         progress: see `sentvec.progress.track`.
@@ -98,7 +110,12 @@ def train(
         KeyboardInterrupt: it was stopped.
     """
     check_folder(folder, resume)
-    return _Run(learner, source, folder, config, judge, made_from or {}).go(progress)
+    for name in ("patience", "evaluate_every"):
+        if judge is None and getattr(config, name) is not None:
+            raise InvalidInput(
+                f"{name} is {getattr(config, name)}, and nothing is scored. Say what should be (--eval), or leave it."
+            )
+    return _Run(learner, source, folder, config, judge, renew, made_from or {}).go(progress)
 
 
 def check_folder(folder: Path, resume: bool, model: Path | None = None) -> None:
@@ -125,17 +142,24 @@ class _Run(Generic[B, M]):
         folder: Path,
         config: TrainConfig,
         judge: Judge[M] | None,
+        renew: Renew[M] | None,
         made_from: Mapping[str, str],
     ) -> None:
+        self.renew = renew
         self.learner, self.source, self.folder, self.config, self.judge = learner, source, folder, config, judge
         self.encoder = learner.encoder
+        self.adapters = adapters_in(learner.extra, config)
+        learning = self.encoder if self.adapters is None else self.adapters
+        self.others = others = [module for module in learner.extra.values() if module is not self.adapters]
+        if config.gradient_checkpointing:
+            recompute(nn.ModuleList([self.encoder, *others]))
         self.layers = layer_count(name for name, _ in self.encoder.named_parameters())
         if config.freeze > self.layers:
             raise InvalidInput(f"freeze is {config.freeze}, but the encoder has {self.layers} layers.")
         self.optimizer = adamw(
             groups(
-                self.encoder,
-                learner.extra.values(),
+                learning,
+                others,
                 rate=config.learning_rate,
                 head_rate=config.learning_rate if config.head_rate is None else config.head_rate,
                 decay=config.weight_decay,
@@ -143,8 +167,8 @@ class _Run(Generic[B, M]):
             )
         )
         settings = {name: json.dumps(value, sort_keys=True, default=str) for name, value in asdict(config).items()}
-        self.modules = (self.encoder, *learner.extra.values())
-        self.average = None if config.ema is None else Average(self.modules, config.ema)
+        settings.pop("data")  # where files are does not count; what is in them, the caller says
+        self.average = None if config.ema is None else Average((learning, *others), config.ema)
         kept = {} if self.average is None else {"average": self.average}
         self.state = Stateful(
             {"encoder": self.encoder, **learner.extra, **kept}, self.optimizer, settings | dict(made_from)
@@ -163,6 +187,8 @@ class _Run(Generic[B, M]):
         if known:
             self.position = load_state(run / STATE, self.state)
         if self.first:
+            for left in run.glob(".*.pt.*"):  # by a process that was killed while it saved
+                left.unlink(missing_ok=True)
             _cut_log(run / METRICS, self.position.step)
             write_bytes(run / CONFIG, self.config.to_toml().encode())
         self._freeze()
@@ -184,6 +210,7 @@ class _Run(Generic[B, M]):
         config, position = self.config, self.position
         here = self.source.steps(position.epoch)
         gathered: list[tuple[int, B]] = []
+        self._renew()
         for found in self.source.batches(position.epoch, position.batch):
             gathered.append(found)
             if len(gathered) < config.accumulate and position.batch + len(gathered) < here:
@@ -205,8 +232,13 @@ class _Run(Generic[B, M]):
                 )
             if last:
                 return False
+            self._renew()
         position.epoch, position.batch = position.epoch + 1, 0
         return False
+
+    def _renew(self) -> None:
+        if self.renew is not None:
+            self.renew(self.position.step, self.learner.copy)
 
     def _due(self, every: int | None, here: int) -> bool:
         return self.position.batch >= here if every is None else self.position.step % every == 0
@@ -230,13 +262,21 @@ class _Run(Generic[B, M]):
         if config.adversary is not None:
             self._attack(gathered, config.adversary)
         # what objectives own has its whole gradient already, in each process
-        shared = [module for name, module in self.learner.extra.items() if not name.startswith("objective")]
+        own = ("objective", ADAPTERS)
+        shared = [module for name, module in self.learner.extra.items() if not name.startswith(own)]
         self.team.add_up([self.encoder, *shared])
+        if self.adapters is not None:
+            self.adapters.pull()
         descend(self.optimizer, self.passes, longest=config.clip)
+        self._push()
         if self.average is not None:
             self.average.follow()
         position.step += 1
         if position.step % LOG_STEPS == 0 or position.step == self.total:
+            if position.loss == 0 and position.step <= LOG_STEPS:
+                _logger.warning(
+                    "the loss is exactly 0, so nothing is learnt: batches may have one example each, or one class"
+                )
             rate = max(group["lr"] for group in self.optimizer.param_groups)
             self._log({"loss": position.loss / position.counted, "learning_rate": rate, "texts": position.texts})
             position.loss, position.counted = 0.0, 0
@@ -269,10 +309,11 @@ class _Run(Generic[B, M]):
         """Hold still what does not learn yet. Frozen parameters have no gradient, so the optimiser passes them over."""
         thawed = 0 if self.config.unfreeze_every is None else self.position.step // self.config.unfreeze_every
         frozen = self.config.freeze - thawed
-        if frozen == self.layers > 0 and not any(list(module.parameters()) for module in self.learner.extra.values()):
+        if frozen == self.layers > 0 and not any(list(module.parameters()) for module in self.others):
             raise InvalidInput(f"freeze is {frozen}, which leaves nothing that could learn; freeze fewer layers.")
         for name, parameter in self.encoder.named_parameters():
-            parameter.requires_grad_(not (frozen > 0 and depth_of(name, self.layers) <= frozen))
+            still = frozen > 0 and depth_of(name, self.layers) <= frozen
+            parameter.requires_grad_(not still and (self.adapters is None or name in self.adapters.targets))
 
     def _evaluate(self) -> bool:
         """Score the model as it is, keep it if it is the best, and say whether there was none better for too long."""
@@ -286,15 +327,28 @@ class _Run(Generic[B, M]):
         self._log({f"score/{name}": value for name, value in scores.items()})
         value = next(iter(scores.values()))
         position = self.position
-        if position.best is None or value > position.best:
+        # a score that is no number is no best one
+        if not math.isnan(value) and (position.best is None or value > position.best):
             position.best, position.scores, position.waited = value, scores, 0
             self._save(BEST)
         else:
             position.waited += 1
         return self.config.patience is not None and position.waited >= self.config.patience
 
-    def _averaged(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.average is None else self.average.in_place()
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Let the model be that of the averages, inside."""
+        if self.average is None:
+            yield
+            return
+        with self.average.in_place():
+            self._push()
+            yield
+        self._push()
+
+    def _push(self) -> None:
+        if self.adapters is not None:
+            self.adapters.push()
 
     def _save(self, name: str) -> None:
         if not self.first:

@@ -15,7 +15,7 @@ from sentvec.errors import InvalidInput
 from sentvec.ops.losses import classes, contrastive, lists, margins, pairs
 from sentvec.ops.losses.common import wide
 from sentvec.train.batches import Batch, Kind
-from sentvec.train.objectives_contrastive import Guided, InfoNCE, Remembering, Sigmoid
+from sentvec.train.objectives_contrastive import Guided, InfoNCE, Remembering, Sigmoid, Tension
 from sentvec.train.objectives_pairs import CoSENT, RDrop, Softmax
 from sentvec.train.objectives_plain import Plain, as_angles, as_classes, as_contrast, as_cosines, as_triplets
 from sentvec.train.objectives_ranked import AlignmentUniformity, ArcFace, Listed, TaughtVectors
@@ -36,10 +36,19 @@ class Objective(nn.Module):
         views: how often each column is encoded, each time with fresh dropout.
         layers: inner layers, counted from 1, whose vectors it needs besides the last layer's.
         body: the module that computes the loss; it may own parameters and buffers.
+        twin: whether there is a second encoder, which starts as a copy, learns by itself and gives the first view.
+            Vectors are not brought to length one then.
     """
 
     def __init__(
-        self, body: nn.Module, *, name: str, kinds: frozenset[Kind], views: int = 1, layers: tuple[int, ...] = ()
+        self,
+        body: nn.Module,
+        *,
+        name: str,
+        kinds: frozenset[Kind],
+        views: int = 1,
+        layers: tuple[int, ...] = (),
+        twin: bool = False,
     ) -> None:
         super().__init__()
         self.body = body
@@ -47,6 +56,7 @@ class Objective(nn.Module):
         self.kinds = kinds
         self.views = views
         self.layers = layers
+        self.twin = twin
 
     def forward(self, vectors: tuple[Tensor, ...], batch: Batch) -> Tensor:
         """Compute the loss in float32, also where the step runs under autocast.
@@ -153,6 +163,14 @@ OBJECTIVES: dict[str, Row] = {
         "a text against all others, its positive the same text under another dropout",
         "Gao et al. 2021, arXiv 2104.08821",
         views=2,
+    ),
+    "contrastive_tension": Row(
+        Tension,
+        frozenset({"texts"}),
+        "two encoders that agree on equal texts and disagree on others; one of them is kept",
+        "Carlsson et al. 2021, ICLR",
+        views=2,
+        twin=True,
     ),
     # pairs with a score or a label
     "cosent": Row(CoSENT, ORDERED, "cosines in the order of the scores", "Su 2022, kexue.fm/archives/8847"),
@@ -305,4 +323,6 @@ def objective(name: str, **options: Any) -> Objective:
         raise InvalidInput(f"objective {name!r} is not known. Known: {', '.join(OBJECTIVES)}.")
     row = OBJECTIVES[name]
     row.check(name, options)
-    return Objective(row.build(**{**row.defaults, **options}), name=name, kinds=row.kinds, views=row.views)
+    return Objective(
+        row.build(**{**row.defaults, **options}), name=name, kinds=row.kinds, views=row.views, twin=row.twin
+    )

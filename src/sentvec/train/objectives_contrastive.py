@@ -1,4 +1,4 @@
-"""Contrastive objectives that own a temperature, a guide or a memory: vectors and a batch in, one number out."""
+"""Contrastive objectives that own a temperature, guide, memory or twin: vectors and a batch in, one number out."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sentvec.errors import InvalidInput
 from sentvec.ops.losses.common import positive
 from sentvec.ops.losses.contrastive import guide_mask, info_nce, sigmoid
+from sentvec.ops.losses.unsupervised import contrastive_tension
 from sentvec.train.batches import Batch
 from sentvec.train.objectives_masks import known_positives
 from sentvec.train.objectives_plain import Vectors, as_contrast
@@ -183,6 +184,33 @@ class Remembering(nn.Module):
         self.vectors[places] = documents.to(self.vectors)
         self.keys[places] = torch.tensor(keys, device=self.keys.device)
         self.written += len(keys)
+
+
+class Tension(nn.Module):
+    """`sentvec.ops.losses.unsupervised.contrastive_tension` of each text with itself and with others of the batch.
+
+    Args:
+        negatives: how many others for each text, drawn anew at each step; the paper has 7.
+    """
+
+    def __init__(self, *, negatives: int = 7) -> None:
+        super().__init__()
+        positive("negatives", negatives)
+        self.negatives = negatives
+
+    def forward(self, vectors: Vectors, batch: Batch) -> Tensor:
+        """Return the loss of the batch by texts, ()."""
+        first, second = vectors
+        texts, count = batch.columns[0], len(first)
+        if count < 2:
+            raise InvalidInput(f"a batch of {count} texts has no two to disagree on; give larger batches.")
+        others = torch.rand(count, count - 1).argsort(dim=1)[:, : self.negatives] + 1  # 1 to count - 1 places further
+        places = (torch.cat([torch.zeros_like(others[:, :1]), others], dim=1) + torch.arange(count)[:, None]) % count
+        owners = torch.arange(count).repeat_interleave(places.shape[1])
+        found = places.flatten()
+        same = torch.tensor([texts[i] == texts[j] for i, j in zip(owners.tolist(), found.tolist(), strict=True)])
+        loss = contrastive_tension(first[owners], second[found], same.to(first.device))
+        return loss / count
 
 
 def key(text: str) -> int:

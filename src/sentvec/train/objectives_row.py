@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
-from torch import Tensor, nn
+from torch import nn
 
 from sentvec.errors import InvalidInput
 from sentvec.train.batches import Kind
+from sentvec.train.hints import fits, words
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Row:
         paper: where it is from.
         views: how often each column is encoded.
         preset: options whose default is another than `build`'s own.
+        twin: whether the first view is that of an encoder of its own.
     """
 
     build: Callable[..., nn.Module]
@@ -33,6 +34,7 @@ class Row:
     paper: str
     views: int = 1
     preset: Mapping[str, Any] = field(default_factory=dict)
+    twin: bool = False
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -57,8 +59,8 @@ class Row:
                 listed = ", ".join(known) or "none"
                 raise InvalidInput(f"objective {name!r} has no option {option!r}. Its options: {listed}.")
             hint = _hints(self.build)[option]
-            if not _fits(value, hint):
-                raise InvalidInput(f"option {option!r} of objective {name!r} is {value!r}; it must be {_words(hint)}.")
+            if not fits(value, hint):
+                raise InvalidInput(f"option {option!r} of objective {name!r} is {value!r}; it must be {words(hint)}.")
         missing = [option for option in self.needs if option not in options]
         if missing:
             shown = ", ".join(f"{option}=..." for option in missing)
@@ -70,23 +72,3 @@ def _hints(build: Callable[..., nn.Module]) -> dict[str, Any]:
     hints = get_type_hints(vars(build)["__init__"] if isinstance(build, type) else type(build).__call__)
     loss = getattr(build, "loss", None)
     return hints if loss is None else {**get_type_hints(loss), **hints}
-
-
-def _fits(value: object, hint: Any) -> bool:
-    if get_origin(hint) in (Union, UnionType):
-        return any(_fits(value, part) for part in get_args(hint) if part is not Tensor)
-    if get_origin(hint) is Literal:
-        return value in get_args(hint)
-    if hint in (int, float):  # True is an int to Python
-        return isinstance(value, int | hint) and not isinstance(value, bool)
-    return isinstance(value, hint) if isinstance(hint, type) else True
-
-
-def _words(hint: Any) -> str:
-    if get_origin(hint) in (Union, UnionType):
-        return " or ".join(_words(part) for part in get_args(hint) if part is not Tensor)
-    if get_origin(hint) is Literal:
-        return " or ".join(map(repr, get_args(hint)))
-    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "none"}.get(
-        hint, str(hint)
-    )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from sentvec.checkpoint.files import write_bytes
@@ -15,14 +17,14 @@ from sentvec.evaluate.run import Settings, evaluate
 from sentvec.runtime.embedder import Embedder
 from sentvec.runtime.origin import Origin
 from sentvec.train.batches import Dataset
-from sentvec.train.card import Story, card
-from sentvec.train.config import TrainConfig
+from sentvec.train.card import Story, Use, card, embedding
+from sentvec.train.chosen import losses_for, objective_for
+from sentvec.train.config import TrainConfig, refuse
 from sentvec.train.loop import METRICS, RUN, Judge, Trained, check_folder, train
-from sentvec.train.objectives import DEFAULTS, OBJECTIVES, Objective, names_for, objective
 from sentvec.train.plot import picture, read_metrics
+from sentvec.train.remine import Remined, without_negatives
 from sentvec.train.sampling import Sampler
 from sentvec.train.step import EmbedderLearner
-from sentvec.train.wrappers import adaptive_layers, matryoshka
 
 _log = logging.getLogger("sentvec")
 
@@ -36,6 +38,7 @@ def train_embedder(
     config: TrainConfig,
     *,
     evaluate_on: Path | None = None,
+    documents: Sequence[str] | None = None,
     device: str = "auto",
     resume: bool = False,
     progress: bool | None = None,
@@ -48,6 +51,7 @@ def train_embedder(
         folder: where the model goes, with its card; and, under `run/`, settings, metrics and a state to go on from.
         config: settings.
         evaluate_on: a folder of sets that are scored during training; see `sentvec.evaluate.find.find_sets`.
+        documents: where negatives are looked for again and again, with `mine_every`; None looks among all positives.
         device: auto, cpu, cuda …
         resume: go on with the run in `folder`, if there is one.
         progress: see `sentvec.progress.track`.
@@ -59,18 +63,28 @@ def train_embedder(
     """
     if not datasets:
         raise InvalidInput("there is no data to train on; give one data set or more.")
+    refuse(config, ("teacher",), "for `sentvec.train.pupil.train_pupil`")
     check_folder(folder, resume, origin.folder)
-    names = [config.loss or _default(one) for one in datasets]
+    mined = config.mine_every is not None
+    given = [without_negatives(one) for one in datasets] if mined else datasets
+    if mined and not any(one.kind == "pairs" for one in given):
+        raise InvalidInput("mine_every finds negatives for pairs, and no data set holds any; leave it out.")
+    # those that get negatives are tuples by the time that they are learnt from
+    learnt = [replace(one, kind="tuples") if mined and one.kind == "pairs" else one for one in given]
+    losses = losses_for(learnt, config)
     base = origin.load()
     width = base.recipe.width(base.encoder.config.hidden)
-    objectives = [objective_for(name, one, config, width) for name, one in zip(names, datasets, strict=True)]
-    judge = None if evaluate_on is None else _judge(find_sets(evaluate_on).sets)
+    objectives = [
+        objective_for(name, options, one, config, width, device=device, local_files_only=origin.local_files_only)
+        for (name, options), one in zip(losses, learnt, strict=True)
+    ]
+    judge = None if evaluate_on is None else judge_of(find_sets(evaluate_on).sets)
     before = {} if judge is None else judge(origin.load())
     if before:
         _log.info("before training: %s", ", ".join(f"{name} {value:.4f}" for name, value in before.items()))
-    learner = EmbedderLearner(base, objectives, config, device=device)
+    learner = EmbedderLearner(base, objectives, config, device=device, origin=origin.name)
     source = Sampler(
-        datasets,
+        given,
         batch_size=config.batch_size,
         seed=config.seed,
         unique=config.unique,
@@ -79,58 +93,58 @@ def train_embedder(
     )
     for note in source.notes:
         _log.warning("%s", note)
+    remined = Remined(source, config, folder / RUN, learner.team, documents=documents, device=device) if mined else None
+    told = json.dumps(losses, sort_keys=True, default=lambda one: type(one).__qualname__)
     trained = train(
         learner,
-        source,
+        remined or source,
         folder,
         config,
         judge=judge,
-        made_from={"model": origin.name, "data": digest(datasets)},
+        renew=None if remined is None else remined.renew,
+        made_from={"model": origin.name, "data": digest(datasets), "losses": told},
         resume=resume,
         progress=progress,
     )
-    shown = _draw(folder, f"{origin.name}: {', '.join(dict.fromkeys(names))}")
     recipe = learner.checkpoint.recipe
+    use = embedding(recipe.max_seq_length, width, recipe.similarity)
+    tell(origin, datasets, [name for name, _ in losses], config, trained, before, use)
+    return trained
+
+
+def tell(
+    origin: Origin,
+    datasets: Sequence[Dataset],
+    losses: Sequence[str],
+    config: TrainConfig,
+    trained: Trained,
+    before: Mapping[str, float],
+    use: Use,
+) -> None:
+    """Put a picture of the run and a card beside a trained model.
+
+    Args:
+        origin: the model that was trained.
+        datasets: what it was trained on.
+        losses: the loss for each of these.
+        config: settings.
+        trained: how the run ended.
+        before: scores of the model that was trained.
+        use: what the model is for.
+    """
+    shown = _draw(trained.folder, f"{origin.name}: {', '.join(dict.fromkeys(losses))}")
     story = Story(
         base=origin.name,
         datasets=datasets,
-        losses=names,
+        losses=losses,
         config=config,
         steps=trained.steps,
         before=before,
         after=trained.scores,
-        recipe=recipe,
-        dim=width,
+        use=use,
         picture=PICTURE if shown else None,
     )
-    write_bytes(folder / "README.md", card(story).encode())
-    return trained
-
-
-def objective_for(name: str, dataset: Dataset, config: TrainConfig, width: int) -> Objective:
-    """Build an objective for a data set.
-
-    Args:
-        name: as in `sentvec.train.objectives.OBJECTIVES`.
-        dataset: what is learnt from; it tells the number of classes, where an objective asks for that.
-        config: its options, and what it is wrapped in.
-        width: features of a vector.
-
-    Raises:
-        InvalidInput: it does not learn from examples of this kind, or an option is not possible.
-    """
-    row = OBJECTIVES.get(name)
-    known = {"dim": width, "classes": max(len(dataset.labels), 2)}
-    needed = {} if row is None else {option: known[option] for option in row.needs if option in known}
-    made = objective(name, **(needed | dict(config.loss_options)))
-    if dataset.kind not in made.kinds:
-        raise InvalidInput(
-            f"loss {name!r} learns from {' or '.join(sorted(made.kinds))}, and {dataset.name} holds {dataset.kind}. "
-            f"Losses for {dataset.kind}: {', '.join(names_for(dataset.kind))}. Or say what the columns are."
-        )
-    if config.matryoshka:
-        made = matryoshka(made, (width, *config.matryoshka))
-    return adaptive_layers(made, config.inner_layers) if config.inner_layers else made
+    write_bytes(trained.folder / "README.md", card(story).encode())
 
 
 def digest(datasets: Sequence[Dataset]) -> str:
@@ -143,13 +157,9 @@ def digest(datasets: Sequence[Dataset]) -> str:
     return found.hexdigest()
 
 
-def _default(dataset: Dataset) -> str:
-    if dataset.kind not in DEFAULTS:
-        raise InvalidInput(f"{dataset.name} holds {dataset.kind}, for which no loss is the usual one; name one.")
-    return DEFAULTS[dataset.kind]
+def judge_of(sets: Sequence[Set]) -> Judge[Checkpoint]:
+    """Return what scores an embedder on sets."""
 
-
-def _judge(sets: Sequence[Set]) -> Judge[Checkpoint]:
     def judge(checkpoint: Checkpoint) -> dict[str, float]:
         embedder = Embedder(checkpoint, name="the model in training", device="cpu")
         report = evaluate(embedder, sets, settings=Settings(resamples=0), progress=False)

@@ -63,9 +63,10 @@ class Sampler:
             world: number of processes.
 
         Raises:
-            InvalidInput: a value is not possible; the message says what is.
+            InvalidInput: a value is not possible, or a data set would have no share, of its own or for a process; the
+                message says what is.
         """
-        _check(datasets, batch_size, mix, per_label, rank, world)
+        _check(datasets, batch_size, mix, per_label, drop_last, rank, world)
         self.datasets = tuple(datasets)
         self.batch_size = batch_size
         self.seed = seed
@@ -158,7 +159,13 @@ def _shortly(data: Dataset, shared: Shared) -> str:
 
 
 def _check(
-    datasets: Sequence[Dataset], batch_size: int, mix: str, per_label: int | None, rank: int, world: int
+    datasets: Sequence[Dataset],
+    batch_size: int,
+    mix: str,
+    per_label: int | None,
+    drop_last: bool,
+    rank: int,
+    world: int,
 ) -> None:
     if not datasets or not all(map(len, datasets)):
         empty = [data.name for data in datasets if not len(data)]
@@ -173,5 +180,16 @@ def _check(
         )
     if per_label is not None and all(data.kind != "classes" for data in datasets):
         raise InvalidInput("per_label is for classes, and no dataset has texts with a class; leave it out.")
+    for data in datasets:
+        if len(data) < world:
+            raise InvalidInput(
+                f"{data.name} has {len(data)} examples for {world} processes, so some would have no share of it. Give "
+                "more examples, or fewer processes."
+            )
+        if drop_last and len(data) < batch_size:
+            raise InvalidInput(
+                f"{data.name} has {len(data)} examples, and batches that are not full are left out, so it would have "
+                f"no share in what is learnt. Give more examples, or a batch_size of {len(data)} or less."
+            )
     if not 0 <= rank < world:
         raise InvalidInput(f"rank is {rank} of {world} processes; accepted: 0 to {world - 1}.")

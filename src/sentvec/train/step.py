@@ -22,6 +22,7 @@ from sentvec.batch import TokenIds, pack
 from sentvec.checkpoint.load import Checkpoint
 from sentvec.checkpoint.recipe import Normalize
 from sentvec.checkpoint.save import save_checkpoint
+from sentvec.errors import InvalidInput
 from sentvec.runtime.device import device_of, precision_of
 from sentvec.runtime.engine import Engine
 from sentvec.runtime.fast import set_up_training
@@ -29,8 +30,12 @@ from sentvec.runtime.forward import Finish, layer_vectors
 from sentvec.runtime.plan import plan
 from sentvec.train.batches import Batch
 from sentvec.train.config import TrainConfig
+from sentvec.train.lora import FOLDER, adapters_in, adapters_of
 from sentvec.train.objectives import Objective
 from sentvec.train.together import Team, team
+
+TWIN = "twin"
+"""Name of a second encoder among what a learner has besides its encoder."""
 
 B_contra = TypeVar("B_contra", contravariant=True)
 M_co = TypeVar("M_co", covariant=True)
@@ -74,6 +79,7 @@ class EmbedderLearner:
         objectives: one for each data set.
         config: number format, tokens at once, prompts.
         device: where.
+        origin: the model's name, for adapters to be written with.
 
     Attributes:
         encoder, extra: see `Learner`.
@@ -81,20 +87,32 @@ class EmbedderLearner:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, objectives: Sequence[Objective], config: TrainConfig, *, device: str = "auto"
+        self,
+        checkpoint: Checkpoint,
+        objectives: Sequence[Objective],
+        config: TrainConfig,
+        *,
+        device: str = "auto",
+        origin: str = "",
     ) -> None:
         assert isinstance(checkpoint.encoder, nn.Module)
         self.encoder: nn.Module = checkpoint.encoder
         projections = [step for step in checkpoint.recipe.steps if not isinstance(step, Normalize)]
+        self._twin = copied(checkpoint) if any(one.twin for one in objectives) else None
+        if self._twin is not None and config.lora_rank is not None:
+            raise InvalidInput("lora_rank is for one encoder, and the loss has two; leave one of them out.")
         self.extra: Mapping[str, nn.Module] = {
             **{f"projection.{i}": step for i, step in enumerate(projections)},
             **{f"objective.{i}": one for i, one in enumerate(objectives)},
+            **adapters_of(checkpoint, config, origin),
+            **({} if self._twin is None else _twins(self._twin)),
         }
         self.checkpoint = checkpoint
         self.device = device_of(device)
         for module in (self.encoder, *self.extra.values()):
             module.to(self.device).train()
-        set_up_training(self.encoder)
+        for encoder in (self.encoder, *(module for name, module in self.extra.items() if name == TWIN)):
+            set_up_training(encoder)
         self._objectives = objectives
         self._tokens = config.micro_tokens
         self._autocast = precision_of(config.precision)
@@ -110,7 +128,7 @@ class EmbedderLearner:
         torch.manual_seed(drawn_from(seed, self.team.rank + 1))  # dropout differs between processes
         return in_parts(
             parts,
-            lambda part: self._encode(rows, part, objective.layers),
+            lambda part: self._encode(rows, part, objective),
             lambda found: self._learn(objective, found, sizes, batch, scale, seed),
             self._nothing(1 + len(objective.layers)),
         )
@@ -140,8 +158,10 @@ class EmbedderLearner:
         return copied(self.checkpoint)
 
     def save(self, folder: Path) -> None:
-        """Write the model as sentence-transformers has it."""
+        """Write the model as sentence-transformers has it; and adapters, which are in it already, alone."""
         save_checkpoint(folder, self.copy())
+        if (adapters := adapters_in(self.extra)) is not None:
+            adapters.save(folder / FOLDER)
 
     def _rows(self, batch: Batch, views: int) -> tuple[list[TokenIds], list[int]]:
         """Tokenise all columns, as often as the objective wants them, and return how many texts each has."""
@@ -153,11 +173,23 @@ class EmbedderLearner:
             sizes.append(len(texts))
         return rows * views, sizes * views
 
-    def _encode(self, rows: Sequence[TokenIds], chosen: list[int], layers: tuple[int, ...]) -> Tensor:
+    def _encode(self, rows: Sequence[TokenIds], chosen: list[int], objective: Objective) -> Tensor:
         """Return the vectors of the last layer and of inner ones, (texts, 1 + layers, dim)."""
-        packed = pack([rows[i] for i in chosen], self.device)
+        if self._twin is None or not objective.twin:
+            return self._vectors(self.checkpoint, [rows[i] for i in chosen], objective)
+        half = len(rows) // 2  # the first view is the twin's
+        sides = [
+            (model, [place for place, i in enumerate(chosen) if (i < half) == first])
+            for model, first in ((self._twin, True), (self.checkpoint, False))
+        ]
+        found = [self._vectors(model, [rows[chosen[k]] for k in some], objective) for model, some in sides if some]
+        return _in_order(torch.cat(found), [some for _, some in sides])
+
+    def _vectors(self, model: Checkpoint, rows: Sequence[TokenIds], objective: Objective) -> Tensor:
+        packed = pack(rows, self.device)
+        finish = Finish(unit=False) if objective.twin else Finish()
         with torch.autocast(self.device.type, self._autocast, enabled=self._autocast != torch.float32):
-            found = layer_vectors(self.checkpoint.encoder, self.checkpoint.recipe, packed, Finish(), layers)
+            found = layer_vectors(model.encoder, model.recipe, packed, finish, objective.layers)
         return torch.stack(found, dim=1).float()
 
 
@@ -200,6 +232,13 @@ def copied(checkpoint: Checkpoint) -> Checkpoint:
     assert isinstance(encoder, nn.Module)
     encoder.cpu().eval()
     return replace(checkpoint, encoder=encoder, recipe=replace(recipe, steps=steps))
+
+
+def _twins(twin: Checkpoint) -> dict[str, nn.Module]:
+    """Return a second encoder and its projections, by the names that they learn under."""
+    assert isinstance(twin.encoder, nn.Module)
+    steps = [step for step in twin.recipe.steps if not isinstance(step, Normalize)]
+    return {TWIN: twin.encoder, **{f"{TWIN}.projection.{i}": step for i, step in enumerate(steps)}}
 
 
 T = TypeVar("T", bound=nn.Module)

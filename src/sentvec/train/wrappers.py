@@ -40,7 +40,12 @@ def matryoshka(
     _check_numbers("dims", dims, weights, per_step)
     body = Matryoshka(inner, tuple(dims), _weights(dims, weights), per_step)
     return Objective(
-        body, name=f"matryoshka of {inner.name}", kinds=inner.kinds, views=inner.views, layers=inner.layers
+        body,
+        name=f"matryoshka of {inner.name}",
+        kinds=inner.kinds,
+        views=inner.views,
+        layers=inner.layers,
+        twin=inner.twin,
     )
 
 
@@ -79,7 +84,12 @@ def adaptive_layers(
     _check_numbers("layers", layers, weights, per_step)
     body = AdaptiveLayers(inner, _weights(layers, weights), per_step, divergence, temperature)
     return Objective(
-        body, name=f"adaptive layers of {inner.name}", kinds=inner.kinds, views=inner.views, layers=tuple(layers)
+        body,
+        name=f"adaptive layers of {inner.name}",
+        kinds=inner.kinds,
+        views=inner.views,
+        layers=tuple(layers),
+        twin=inner.twin,
     )
 
 
@@ -102,9 +112,11 @@ def together(parts: Sequence[tuple[float, Objective]]) -> Objective:
         raise InvalidInput(f"no kind of batch suits all of {names}.")
     if any(not weight >= 0 for weight, _ in parts) or len({part.layers for _, part in parts}) > 1:
         raise InvalidInput(f"weights must not be negative, and inner layers be those of all, in {names}.")
-    views = max(part.views for _, part in parts)
+    views, twin = max(part.views for _, part in parts), any(part.twin for _, part in parts)
+    if twin and any(part.views != 1 + part.twin for _, part in parts):
+        raise InvalidInput(f"the second view is of two encoders in one part of {names}, and of one in another.")
     body = Together([part for _, part in parts], [weight for weight, _ in parts], views)
-    return Objective(body, name=names, kinds=kinds, views=views, layers=parts[0][1].layers)
+    return Objective(body, name=names, kinds=kinds, views=views, layers=parts[0][1].layers, twin=twin)
 
 
 class Matryoshka(nn.Module):
