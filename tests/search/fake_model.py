@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import zlib
+from functools import cache
 
 import numpy as np
 
@@ -38,9 +39,12 @@ class FakeModel:
 
     def _vector(self, text):
         words = [text[a:b].lower() for a, b in self.token_spans(text)] or [""]
-        return sum(
-            np.random.default_rng(zlib.crc32(word.encode("utf-8", "replace"))).normal(size=self.dim) for word in words
-        )
+        return sum(_of_word(word, self.dim) for word in words)
+
+
+@cache
+def _of_word(word, dim):
+    return np.random.default_rng(zlib.crc32(word.encode("utf-8", "replace"))).normal(size=dim)
 
 
 def write(path, text, age=LONG_AGO):

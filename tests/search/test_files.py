@@ -86,10 +86,10 @@ def test_touched_files_are_read_once_and_share_one_commit(docs, collection, monk
     collection.add_files([docs])
     for file in docs.iterdir():
         os.utime(file, (LONG_AGO + 5, LONG_AGO + 5))
-    before = collection._reader.clock()[0]
+    before = collection._writer.commits()
     report = collection.add_files([docs])
     assert (report.unchanged_files, report.changed_files, report.added) == (2, 0, 0)
-    assert collection._reader.clock()[0] - before == 1
+    assert collection._writer.commits() - before == 1
     monkeypatch.setattr(ingest, "_content", None)  # known by size and time now: not opened at all
     assert collection.add_files([docs]).unchanged_files == 2
 
@@ -253,10 +253,10 @@ def test_small_files_share_one_encoding_and_one_commit(tmp_path, collection, mod
     encode = model.encode_document
     monkeypatch.setattr(model, "encode_document", lambda texts, **o: calls.append(len(texts)) or encode(texts, **o))
     monkeypatch.setattr(ingest, "GROUP", 10)
-    before = collection._reader.clock()[0]
+    before = collection._writer.commits()
     collection.add_files([folder])
     assert calls == [10, 10, 10]
-    assert collection._reader.clock()[0] - before == 3
+    assert collection._writer.commits() - before == 3
 
 
 def test_a_model_that_fails_leaves_what_was_committed(docs, collection, model, monkeypatch):

@@ -77,7 +77,7 @@ def test_an_old_collection_is_searched_written_and_found_by_words(old):
             assert pets.get(["dog"])[0].metadata == {"old": True}
     assert version(old) == schema.SCHEMA_VERSION
     with Collection.open(old, FakeModel()) as pets:
-        store = pets._reader
+        store = pets._writer
         assert [row for row, _ in store.rows_of_words('"sleep"', 9)] == [5]
         assert [row for row, _ in store.rows_of_words('"熊猫"', 9)] == [7]
         pets.add(["Hens lay eggs.", "Dogs run."], ids=["hen", "dog"])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +16,29 @@ from numpy.typing import NDArray
 from sentvec.errors import CollectionError, InvalidInput
 from sentvec.progress import Advance, track
 from sentvec.search import filters, upkeep
-from sentvec.search.checks import as_list, id_list, rows_to_add, storable, vectors_of_model
+from sentvec.search.checks import as_list, id_list, rows_to_add, vectors_of_model
 from sentvec.search.encoding import BATCH, Encoding
-from sentvec.search.generation import BadGeneration, GoneGeneration
 from sentvec.search.ingest import index_files
-from sentvec.search.opening import check_model, folder_of, identity, prepare
-from sentvec.search.schema import damaged
+from sentvec.search.opening import check_model, folder_of, prepare
+from sentvec.search.query import Allowed, Answers, PairScorer, Question, answers, hits, like, question, worded
+from sentvec.search.reading import Reader, closed
+from sentvec.search.repair import repair
+from sentvec.search.snapshot import snapshot
 from sentvec.search.store import Store
-from sentvec.search.types import AddReport, CompactReport, Entry, Hit, IndexReport, Row, Stats, TextEncoder
-from sentvec.search.view import View
+from sentvec.search.types import (
+    AddReport,
+    CompactReport,
+    Entry,
+    Hit,
+    IndexReport,
+    Row,
+    Stats,
+    TextEncoder,
+    VerifyReport,
+)
+from sentvec.search.verify import verify
 from sentvec.search.walk import find
-
-_TRIES = 5  # transactions in which a generation may be replaced under a search
-_Answer = TypeVar("_Answer")
+from sentvec.search.words import match_query
 
 
 class Collection:
@@ -41,21 +52,20 @@ class Collection:
     def __init__(self, folder: Path, model: TextEncoder | None, busy_s: float) -> None:
         """Use `Collection.open`."""
         self._model = model
-        self._closed = False
         self._folder, self._busy_s = folder, busy_s
-        # Two connections, so that a writer that waits for another process never keeps a search waiting.
-        self._reader = Store(folder, busy_s)
-        self._writer = Store(folder, busy_s)
-        self._reading = threading.RLock()
         self._writing = threading.RLock()
+        # Two connections, so that a writer that waits for another process never keeps a search waiting.
+        self._reader = Reader(folder, busy_s)
+        self._writer: Store | None = None
+        self._allowed = Allowed()
         try:
-            self._known = known = identity(self._reader)
-            self._view = View(folder, known.dim, known.metric)
-            check_model(folder, known, model)
-            self._encoding = Encoding(model, known.dim) if model is not None else None
-            upkeep.tidy(folder, self._reader)
+            self._known = self._reader.known
+            check_model(folder, self._known, model)
+            self._encoding = Encoding(model, self._known.dim) if model is not None else None
+            self._reader.plainly(lambda store: upkeep.tidy(folder, store))
+            self._writer = Store(folder, busy_s)
         except BaseException:
-            self.close()
+            self._reader.close()
             raise
 
     @classmethod
@@ -110,8 +120,9 @@ class Collection:
             for first in range(0, len(rows), BATCH):
                 part = rows[first : first + BATCH]
                 vectors, fresh = self._vectors(part, advance)
-                with self._open(self._writer).writing():
-                    new, there = self._writer.put(part, vectors, None)
+                store = self._written()
+                with store.writing():
+                    new, there = store.put(part, vectors, None)
                 added, updated, encoded = added + new, updated + there, encoded + fresh
         return AddReport(tuple(row.id for row in rows), added, updated, encoded)
 
@@ -139,7 +150,7 @@ class Collection:
         model = self._need_model("add files")
         given = [paths] if isinstance(paths, str | os.PathLike) else as_list(paths, "paths")
         with self._writing:
-            store = self._open(self._writer)
+            store = self._written()
             found = find(given, self._folder, store.paths(), prune=prune)
             return index_files(found, store, model, self._vectors, prune=prune, progress=progress)
 
@@ -167,14 +178,14 @@ class Collection:
         Raises:
             InvalidInput: an id or a filter that cannot be; or both are given, or none.
         """
-        if (ids is None) == (where is None):
-            raise InvalidInput("Give either ids or a filter (where=) to delete by.")
-        names = None if ids is None else id_list(ids)
+        if where is not None and ids is not None:
+            raise InvalidInput("ids and a filter (where) are given; delete by one of them.")
+        names = id_list(ids) if where is None else []  # type: ignore[arg-type]
         condition = None if where is None else filters.sql(filters.parse(where), "metadata")
         with self._writing:
-            store = self._open(self._writer)
+            store = self._written()
             with store.writing():
-                return store.remove(names) if names is not None else store.remove_where(*(condition or ("0", ())))
+                return store.remove(names) if condition is None else store.remove_where(*condition)
 
     def compact(self, kind: str | None = None, *, recall: float = 0.95, progress: bool | None = False) -> CompactReport:
         """Put all passages into one new generation of index files, and remove the last one.
@@ -193,57 +204,126 @@ class Collection:
             CollectionBusy: another process is compacting.
         """
         upkeep.check_recall(recall)
-        with self._reading:
-            self._open(self._reader)
+        with self._writing:
+            self._written()
         report = upkeep.compact(self._folder, self._busy_s, kind, recall, progress)
-        self._ask(lambda store, view: None)  # to let go of the generation before it
-        with self._reading:
-            upkeep.tidy(self._folder, self._open(self._reader))
+        self._reader.ask(lambda store, view: None)  # to let go of the generation before it
+        self._reader.plainly(lambda store: upkeep.tidy(self._folder, store))
         return report
+
+    # Care -------------------------------------------------------------------------------------------
+
+    def verify(self) -> VerifyReport:
+        """Read everything, and hold it against its checksums: pages, texts, words, vectors and index files."""
+        return self._reader.ask(lambda store, view: verify(store, view, self._known))
+
+    def repair(self) -> VerifyReport:
+        """Repair what `verify` finds: words and index files are made again, and vectors too, where a model is there.
+
+        What cannot be had again, a damaged text say, is still named in the report; a text that came from a file
+        comes back when the file is added again.
+        """
+        with self._writing:
+            self._written()
+            return repair(self._folder, self._busy_s, self._known, self._encoding, self.compact)
+
+    def snapshot(self, path: str | os.PathLike[str]) -> None:
+        """Copy the collection as of this moment into a new folder; reading and writing go on meanwhile.
+
+        Index files are not copied: `compact` makes them again.
+
+        Raises:
+            CollectionError: the folder is not empty, or cannot be written.
+        """
+        with self._writing:
+            self._written()
+        store = Store(self._folder, self._busy_s)
+        try:
+            snapshot(store, folder_of(path))
+        finally:
+            store.close()
 
     # Reading ----------------------------------------------------------------------------------------
 
-    def search(self, query: str | NDArray[np.float32], k: int = 10) -> list[Hit]:
+    def search(
+        self,
+        query: str | NDArray[np.float32],
+        k: int = 10,
+        *,
+        where: Mapping[str, Any] | None = None,
+        hybrid: bool | float = False,
+        rerank: PairScorer | None = None,
+        diversity: float = 0.0,
+    ) -> list[Hit]:
         """Find the k passages nearest to a question, the best first; equal scores in order of adding.
 
         Args:
             query: a text, or a vector float32 (dim,).
             k: how many at most.
+            where: a filter of metadata, such as ``{"year": {">": 2020}, "lang": "zh"}``; see `sentvec.search.filters`.
+            hybrid: also rank by words (BM25), and fuse both rankings by reciprocal rank. A number from 0 to 1 is the
+                share of the words; True is 0.5. Scores are those of the fusion then.
+            rerank: a `Reranker`, which scores the best 50 again; scores are its own then.
+            diversity: above 0, up to 1: choose passages that differ, by maximal marginal relevance.
 
         Raises:
-            InvalidInput: an empty text, a vector of another shape or type, k below 1.
+            InvalidInput: an empty text, a vector of another shape or type, k below 1, an option that cannot be.
             CollectionError: a text, where the collection was opened without a model.
         """
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise InvalidInput(f"k is {k!r}; accepted: a whole number of 1 or more.")
-        vector = self._query_vector(query)
+        text = query if isinstance(query, str) else None
+        fuse = hybrid is not False
+        if (fuse or rerank is not None) and text is None:
+            raise InvalidInput("Words and rerankers need the question as a text; a vector was given.")
+        share = 0.5 if isinstance(hybrid, bool) else hybrid
+        options = question(k, where=where, share=share, diversity=diversity, again=rerank is not None)
+        asked = replace(options, vector=self._query_vector(query), match=match_query(text) if fuse and text else "")
+        return hits(asked, self._answers(asked), text, rerank)
 
-        def answer(store: Store, view: View) -> list[Hit]:
-            ((scores, rows),) = view.nearest(vector[None, :], k)
-            return self._hits(store, scores.tolist(), rows.tolist())
+    def search_text(self, words: str, k: int = 10, *, where: Mapping[str, Any] | None = None) -> list[Hit]:
+        """Find the k passages that have the words of a question, by BM25; no model is needed.
 
-        return self._ask(answer)
+        Chinese, Japanese and Korean are compared by pairs of letters. Nothing in the question is an operator.
+
+        Args:
+            words: the question.
+            k: how many at most.
+            where: a filter of metadata, as for `search`.
+
+        Raises:
+            InvalidInput: an empty text, k below 1, a filter that cannot be.
+        """
+        asked = replace(question(k, where=where), match=match_query(worded(words)))
+        return hits(asked, self._answers(asked))
+
+    def search_like(
+        self, id_: str, k: int = 10, *, where: Mapping[str, Any] | None = None, diversity: float = 0.0
+    ) -> list[Hit]:
+        """Find the k passages nearest to one that is in the collection, without it; no model is needed.
+
+        Raises:
+            InvalidInput: there is no such passage, k is below 1, or an option cannot be.
+        """
+        options = question(k, where=where, diversity=diversity)
+        found, asked = self._reader.ask(lambda store, view: like(options, id_, store, view, self._allowed))
+        return hits(asked, found)
 
     def get(self, ids: Iterable[str]) -> list[Entry]:
         """Return the passages of these ids, in this order; ids that are not there are left out."""
         wanted = id_list(ids)
-        with self._reading:
-            found = self._open(self._reader).entries(wanted)
+        found = self._reader.plainly(lambda store: store.entries(wanted))
         return [found[id_] for id_ in wanted if id_ in found]
 
     def stats(self) -> Stats:
         """Return the collection's size, which model made it, and how it is indexed."""
-        return self._ask(lambda store, view: upkeep.stats(store, view, self._known))
+        return self._reader.ask(lambda store, view: upkeep.stats(store, view, self._known))
 
     def files(self) -> list[str]:
         """Return the absolute paths of the files that passages come from."""
-        with self._reading:
-            return self._open(self._reader).paths()
+        return self._reader.plainly(Store.paths)
 
     def __len__(self) -> int:
         """Return how many passages there are."""
-        with self._reading:
-            return self._open(self._reader).counts()[0]
+        return self._reader.plainly(Store.counts)[0]
 
     @property
     def model(self) -> TextEncoder | None:
@@ -257,12 +337,11 @@ class Collection:
 
     def close(self) -> None:
         """Close the collection; it cannot be used afterwards. A second call does nothing."""
-        with self._writing, self._reading:
-            if not self._closed:
-                self._closed = True
-                self._view.close()
+        with self._writing:
+            if self._writer is not None:
                 self._writer.close()
-                self._reader.close()
+                self._writer = None
+            self._reader.close()
 
     def __enter__(self) -> Collection:
         return self
@@ -274,10 +353,11 @@ class Collection:
 
     # Inside -----------------------------------------------------------------------------------------
 
-    def _open(self, store: Store) -> Store:
-        if self._closed:
-            raise CollectionError(f"The collection {str(self._folder)!r} is closed; open it again.")
-        return store
+    def _written(self) -> Store:
+        """Return the connection that writes."""
+        if self._writer is None:
+            raise closed(self._folder)
+        return self._writer
 
     def _need_model(self, purpose: str) -> TextEncoder:
         if self._model is None:
@@ -290,10 +370,8 @@ class Collection:
     def _query_vector(self, query: str | NDArray[np.float32]) -> NDArray[np.float32]:
         if isinstance(query, str):
             model = self._need_model("search by a text")
-            if not storable(query, "the query").strip():
-                raise InvalidInput("The query is empty; give some words.")
             vectors = vectors_of_model(
-                model.encode_query([query], progress=False), (1, self._known.dim), self._known.name
+                model.encode_query([worded(query)], progress=False), (1, self._known.dim), self._known.name
             )
             return vectors.reshape(self._known.dim)
         if not isinstance(query, np.ndarray) or query.dtype != np.float32 or query.shape != (self._known.dim,):
@@ -305,29 +383,7 @@ class Collection:
         """Return digest -> vector of these rows, and how many were encoded: each text that is new, once."""
         self._need_model("encode")
         assert self._encoding is not None
-        return self._encoding.vectors(rows, self._open(self._writer), advance)
+        return self._encoding.vectors(rows, self._written(), advance)
 
-    def _ask(self, question: Callable[[Store, View], _Answer]) -> _Answer:
-        """Ask a question in a read transaction, with a view of the vectors that is that transaction's."""
-        with self._reading:
-            store = self._open(self._reader)
-            tries = 0
-            while True:
-                tries += 1
-                try:
-                    with store.reading():
-                        self._view.refresh(store, patient=tries < _TRIES)
-                        return question(store, self._view)
-                except (BadGeneration, GoneGeneration):  # set aside, or replaced: the next transaction sees another
-                    if tries > 2 * _TRIES:
-                        raise damaged(self._folder, "its index files change while they are read") from None
-
-    def _hits(self, store: Store, scores: Sequence[float], rows: Sequence[int]) -> list[Hit]:
-        """Return what is stored of rows, in their order."""
-        entries = store.entries_of_rows(rows)
-        if len(entries) < len(rows):
-            raise damaged(self._folder, "a vector has no passage")
-        return [
-            Hit(e.id, float(score), e.text, e.source, e.line, e.end_line, e.metadata)
-            for score, e in zip(scores, (entries[row] for row in rows), strict=True)
-        ]
+    def _answers(self, asked: Question) -> Answers:
+        return self._reader.ask(lambda store, view: answers(asked, store, view, self._allowed))

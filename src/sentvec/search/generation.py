@@ -307,9 +307,9 @@ class Generation:
 
     def places_of(self, rows: Ids) -> Ids:
         """Return the places of those rows that it holds."""
-        places = np.searchsorted(self.rows, rows)
-        places = np.minimum(places, len(self.rows) - 1)
-        return places[self.rows[places] == rows]
+        places = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
+        found: Ids = places[self.rows[places] == rows]
+        return found
 
     def close(self) -> None:
         """Let go of the folder, which may be removed then."""

@@ -69,7 +69,8 @@ def _near(scores: Array, k: int, keep: Mask | None, error: float) -> Ids:
 def scores_of(query: Array, vectors: Array) -> Array:
     """Return the inner products (n,) of a query (dim,) and vectors (n, dim)."""
     with np.errstate(over="ignore"):
-        return (vectors.astype(np.float64) * query.astype(np.float64)).sum(axis=1).astype(np.float32)
+        scores: Array = (vectors.astype(np.float64) * query.astype(np.float64)).sum(axis=1).astype(np.float32)
+    return scores
 
 
 def best(query: Array, k: int, parts: Sequence[Part]) -> tuple[Array, Ids]:

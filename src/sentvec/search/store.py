@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 from sentvec.errors import CollectionCorrupt, CollectionError, CollectionNotFound
 from sentvec.extras import require
+from sentvec.search.mark import acknowledge, acknowledged
 from sentvec.search.schema import APPLICATION_ID, CHECKED, FILE, SCHEMA_VERSION, connect, damaged, translated, upgrade
-from sentvec.search.types import Active, Entry, FileState, Row
+from sentvec.search.types import Entry, FileState, Row
 from sentvec.search.words import segmented
 
 _ENTRIES = """SELECT p.row, p.id, p.text, f.path, p.line, p.end_line, r.metadata
@@ -32,12 +33,17 @@ class Store:
         folder: the collection's folder.
     """
 
-    def __init__(self, folder: Path, busy_s: float) -> None:
+    def __init__(self, folder: Path, busy_s: float, *, mend: bool = False) -> None:
         """Open the database that is in `folder`.
+
+        Args:
+            folder: the collection's.
+            busy_s: seconds to wait for another process that is writing.
+            mend: open it even where commits are lost, to go on without them.
 
         Raises:
             CollectionNotFound: there is none.
-            CollectionCorrupt: the file is damaged, or is no collection.
+            CollectionCorrupt: the file is damaged, is no collection, or has lost commits.
             CollectionError: it cannot be read or written.
         """
         self.folder = folder
@@ -49,18 +55,18 @@ class Store:
                     f"There is no collection in {str(folder)!r}. Make one with `sentvec index PATH -c {folder}`, "
                     "or Collection.open(path, model=...)."
                 )
-            self._opened = self._file.stat()
+            self._opened, self._failed = self._file.stat(), False
             self._db: Any = connect(self._file)
             try:
                 self._db.set_busy_timeout(int(busy_s * 1000))
                 self._db.execute("PRAGMA synchronous=FULL")  # with WAL: one fdatasync before commit returns
                 self._db.execute("PRAGMA foreign_keys=ON")
-                self._check()
+                self._check(mend=mend)
             except BaseException:
                 self._db.close()
                 raise
 
-    def _check(self) -> None:
+    def _check(self, *, mend: bool) -> None:
         application = self._value("PRAGMA application_id")
         version = self._value("PRAGMA user_version")
         if application != APPLICATION_ID:
@@ -78,6 +84,16 @@ class Store:
         checked = self._value("SELECT coalesce((SELECT value FROM meta WHERE key = 'checksums'), -1)")
         if checked != int(self._db.reserve_bytes() == CHECKED):
             raise damaged(self.folder, "it does not say whether its pages carry checksums")
+        known = acknowledged(self.folder)  # before the commits are counted: another process may add to both
+        lost = known - self.commits()
+        if lost > 0 and not mend:
+            raise damaged(
+                self.folder,
+                f"its last {lost} commits are missing, though they were acknowledged: its write-ahead log was cut, or "
+                "an older database put in its place; `sentvec verify --repair` goes on with what is there",
+            )
+        if lost > 0:
+            acknowledge(self.folder, known - lost)
 
     def _errors(self) -> AbstractContextManager[None]:
         return translated(self.folder)
@@ -105,16 +121,24 @@ class Store:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
-                self._db.execute("UPDATE meta SET value = value + 1 WHERE key = 'commits'")
+                commits = self._value("UPDATE meta SET value = value + 1 WHERE key = 'commits' RETURNING value")
                 self._check_place()
                 self._db.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
+                # After a disk has failed once, what it says next is not to be trusted: Linux forgets such errors.
+                self._failed = isinstance(error, require("apsw", extra="search").IOError)
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+            acknowledge(self.folder, commits)
 
     def _check_place(self) -> None:
-        """Refuse to write to a file that has no name any more: what it holds ends with this process."""
+        """Refuse to write to a file that has no name any more, where what it holds ends with this process."""
+        if self._failed:
+            raise CollectionError(
+                f"Writing to the collection {str(self.folder)!r} has failed before. What was committed is safe. Look "
+                "after the disk, open the collection again and `sentvec verify` it."
+            )
         try:
             same = os.path.samestat(self._file.stat(), self._opened)
         except FileNotFoundError:
@@ -129,6 +153,16 @@ class Store:
         """Close the connection; the last one to close folds the write-ahead log into the database."""
         with self._errors():
             self._db.close()
+
+    def select(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """Give the rows of a query of our own, one after the other."""
+        with self._errors():
+            yield from self._db.execute(sql, tuple(values))
+
+    def change(self, sql: str, values: Sequence[Any] = ()) -> None:
+        """Run a statement of our own, within `writing()`."""
+        with self._errors():
+            self._db.execute(sql, tuple(values)).fetchall()
 
     # What is stored ---------------------------------------------------------------------------------
 
@@ -149,43 +183,6 @@ class Store:
         """Return (passages, files)."""
         with self._errors():
             return self._value("SELECT count(*) FROM passages"), self._value("SELECT count(*) FROM files")
-
-    def last_row(self) -> int:
-        """Return the greatest row there is or ever was."""
-        with self._errors():
-            return self._last("passages")
-
-    def last_removal(self) -> int:
-        """Return the number of the last removal."""
-        with self._errors():
-            return self._last("removed")
-
-    def last_generation(self) -> int:
-        """Return the number of the last generation that was in use."""
-        with self._errors():
-            return int(self._value("SELECT coalesce((SELECT value FROM meta WHERE key = 'last_generation'), 0)"))
-
-    def _last(self, table: str) -> int:
-        return int(self._value("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?), 0)", (table,)))
-
-    def active(self) -> Active | None:
-        """Return the generation in use, if there is one."""
-        with self._errors():
-            number = self._value("SELECT coalesce((SELECT value FROM meta WHERE key = 'generation'), -1)")
-            if number == 0:
-                return None
-            found = self._db.execute(
-                "SELECT generation, kind, rows, last_row, manifest FROM generations WHERE generation = ?", (number,)
-            ).fetchall()
-            if not found:
-                raise damaged(self.folder, f"it does not say what its generation {number} is")
-            return Active(*found[0])
-
-    def removed_after(self, seq: int) -> tuple[list[int], int]:
-        """Return the rows that were removed past `seq`, and the number of the last removal."""
-        with self._errors():
-            found = self._db.execute("SELECT seq, row FROM removed WHERE seq > ? ORDER BY seq", (seq,)).fetchall()
-            return [row for _, row in found], found[-1][0] if found else seq
 
     def rows_where(self, condition: str, values: Sequence[Any] = ()) -> list[int]:
         """Return the rows whose metadata meets a condition, in order.
@@ -217,6 +214,11 @@ class Store:
                 values,
             )
             return list(found)
+
+    def with_words(self, match: str) -> int:
+        """Return how many passages a full-text query finds."""
+        with self._errors():
+            return int(self._value("SELECT count(*) FROM words WHERE words MATCH ?", (match,)))
 
     def row_of(self, id_: str) -> int | None:
         """Return the row of a passage, if it is there."""
@@ -279,11 +281,6 @@ class Store:
         """Return the paths of all files."""
         with self._errors():
             return [path for (path,) in self._db.execute("SELECT path FROM files ORDER BY path")]
-
-    def rows_after(self, row: int) -> int:
-        """Return how many passages there are past `row`."""
-        with self._errors():
-            return int(self._value("SELECT count(*) FROM passages WHERE row > ?", (row,)))
 
     # Changes: within `writing()` only ---------------------------------------------------------------
 
@@ -355,23 +352,6 @@ class Store:
         removed = self._remove("file = ?", (file,))
         self._db.execute("DELETE FROM files WHERE file = ?", (file,))
         return removed
-
-    def activate(self, active: Active | None, seq: int) -> None:
-        """Make a generation the one in use; None is none.
-
-        Args:
-            active: what it is.
-            seq: the last removal before its rows were read; what was removed until then is not in it.
-        """
-        self._db.execute("DELETE FROM generations")
-        if active is not None:
-            values = (active.generation, active.kind, active.rows, active.last_row, active.manifest)
-            self._db.execute("INSERT INTO generations VALUES (?, ?, ?, ?, ?)", values)
-        self._db.execute("DELETE FROM removed WHERE seq <= ?", (seq,))
-        number = 0 if active is None else active.generation
-        self._db.execute("UPDATE meta SET value = ? WHERE key = 'generation'", (number,))
-        if number:  # a number is not used twice: a reader that is late never mistakes one folder for another
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('last_generation', ?)", (number,))
 
     def _remove(self, condition: str, values: tuple[Any, ...]) -> int:
         self._db.execute(f"DELETE FROM passages WHERE {condition}", values)  # noqa: S608, our own text

@@ -151,6 +151,45 @@ class CompactReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong with a collection.
+
+    Attributes:
+        kind: database, lost, texts, metadata, words, vectors, orphans or generation.
+        told: what is wrong.
+        rows: the rows that it is about, where it is about single ones.
+    """
+
+    kind: str
+    told: str
+    rows: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What `Collection.verify` and `Collection.repair` found.
+
+    Attributes:
+        problems: what is wrong; of `repair`, what still is.
+        passages: passages that were read.
+        recall: the share of the 10 nearest that the index finds, measured on 50 passages; None if it compares all.
+        seconds: how long it took.
+        repaired: what was wrong and is right now.
+    """
+
+    problems: tuple[Problem, ...]
+    passages: int
+    recall: float | None
+    seconds: float
+    repaired: tuple[Problem, ...] = ()
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """The state of a collection.
 

@@ -13,6 +13,7 @@ from sentvec.errors import CollectionBusy, InvalidInput
 from sentvec.index import kinds
 from sentvec.index.menu import FLAT, factory_of
 from sentvec.progress import Advance, track
+from sentvec.search import ledger
 from sentvec.search.disk import held, reached, remove_unused
 from sentvec.search.encoding import numbers
 from sentvec.search.generation import Array, Built, Ids, Source, write
@@ -47,7 +48,7 @@ def upkeep(folder: Path) -> Iterator[None]:
 
 def tidy(folder: Path, store: Store) -> None:
     """Remove generations that are not in use, and what a killed process left, unless another process sees to it."""
-    active = store.active()
+    active = ledger.active(store)
     names = [path for path in folder.glob(GENERATIONS) if active is None or path.name != f"gen-{active.generation:06d}"]
     left = [*names, *folder.glob(".tmp-*")]
     if not left:
@@ -59,7 +60,7 @@ def tidy(folder: Path, store: Store) -> None:
 
 def remove_old(folder: Path, store: Store) -> None:
     """Remove them, within `upkeep`. A generation that a reader still holds stays until the next upkeep."""
-    active = store.active()  # again: it may have changed until the lock was held
+    active = ledger.active(store)  # again: it may have changed until the lock was held
     for path in [*folder.glob(GENERATIONS), *folder.glob(".tmp-*")]:
         if active is None or path.name != f"gen-{active.generation:06d}":
             remove_unused(path)
@@ -84,13 +85,13 @@ def compact(folder: Path, busy_s: float, kind: str | None, recall: float, progre
     try:
         with upkeep(folder):
             remove_old(folder, store)
-            known, before = identity(store), store.active()
+            known, before = identity(store), ledger.active(store)
             asked = kind or ("auto" if before is None else before.kind)
             factory_of(asked, known.dim, 1 << 20, known.metric)  # a mistyped kind should not cost reading everything
             active, seq = _built(folder, store, known, asked, recall, progress)
             reached("before the switch")
             with store.writing():
-                store.activate(active, seq)
+                ledger.activate(store, active, seq)
             reached("after the switch")
             remove_old(folder, store)
             reached("after the removal")
@@ -105,8 +106,8 @@ def _built(
 ) -> tuple[Active | None, int]:
     """Write a generation of what the database holds at this moment; None where that is nothing."""
     with store.reading():
-        seq, count, last_row = store.last_removal(), store.counts()[0], store.last_row()
-        number = 1 + max([store.last_generation(), *(int(path.name[4:]) for path in folder.glob(GENERATIONS))])
+        seq, count, last_row = ledger.last_removal(store), store.counts()[0], ledger.last_row(store)
+        number = 1 + max([ledger.last_generation(store), *(int(path.name[4:]) for path in folder.glob(GENERATIONS))])
         if not count:
             return None, seq
         steps = count if factory_of(kind, known.dim, count, known.metric) == FLAT else 2 * count

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from sentvec.errors import CollectionCorrupt
 from sentvec.index import kinds
+from sentvec.index.ann import AnnIndex
 from sentvec.index.menu import FLAT, Metric
 from sentvec.index.rows import checked, unit
 from sentvec.index.tuning import Tuning
+from sentvec.search import ledger
 from sentvec.search.encoding import numbers
 from sentvec.search.generation import INDEX, BadGeneration, Generation, GoneGeneration
 from sentvec.search.scan import Part, best, candidates
@@ -42,9 +44,9 @@ class _Later:
     """Vectors of rows past the generation, in memory; they are appended, and marked where their rows are removed."""
 
     def __init__(self, dim: int) -> None:
-        self._rows = np.empty(1024, np.int64)
-        self._vectors = np.empty((1024, dim), np.float32)
-        self._alive = np.empty(1024, np.bool_)
+        self._rows: Ids = np.empty(1024, np.int64)
+        self._vectors: Array = np.empty((1024, dim), np.float32)
+        self._alive: Mask = np.empty(1024, np.bool_)
         self._count = 0
         self.longest = 0.0
         self.living = 0
@@ -64,8 +66,9 @@ class _Later:
     def add(self, rows: Ids, vectors: Array) -> None:
         needed = self._count + len(rows)
         while needed > len(self._rows):
-            self._rows, self._alive = _doubled(self._rows), _doubled(self._alive)
-            self._vectors = _doubled(self._vectors)
+            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+            self._alive = np.concatenate([self._alive, np.empty_like(self._alive)])
+            self._vectors = np.concatenate([self._vectors, np.empty_like(self._vectors)])
         self._rows[self._count : needed] = rows
         self._vectors[self._count : needed] = vectors
         self._alive[self._count : needed] = True
@@ -83,18 +86,13 @@ class _Later:
         return self.rows[places], self.vectors[places]
 
 
-def _doubled(values: NDArray[np.generic]) -> NDArray[np.generic]:
-    grown = np.empty((2 * len(values), *values.shape[1:]), values.dtype)
-    grown[: len(values)] = values
-    return grown
-
-
 def _places(held: Ids, rows: Ids) -> Ids:
     """Return the places of those rows that are held; both ascending or, for `rows`, in any order."""
     if not len(held):
         return np.zeros(0, np.int64)
-    places = np.minimum(np.searchsorted(held, rows), len(held) - 1)
-    return places[held[places] == rows]
+    places: Ids = np.minimum(np.searchsorted(held, rows), len(held) - 1)
+    found: Ids = places[held[places] == rows]
+    return found
 
 
 class View:
@@ -108,7 +106,7 @@ class View:
         self._folder, self._dim, self._metric = folder, dim, metric
         self.active: Active | None = None
         self._generation: Generation | None = None
-        self._index: kinds.AnnIndex | None = None
+        self._index: AnnIndex | None = None
         self._bad: dict[int, str] = {}
         self._later = _Later(dim)
         self._alive: Mask = np.zeros(0, np.bool_)
@@ -131,11 +129,11 @@ class View:
         commits = store.commits()
         if commits == self._commits:
             return
-        active = store.active()
+        active = ledger.active(store)
         fresh = self._commits == 0 or active != self.active
         if fresh:
             self._begin(active, store, patient=patient)
-        gone, self._removed = store.removed_after(self._removed)
+        gone, self._removed = ledger.removed_after(store, self._removed)
         if gone:
             rows = np.array(gone, dtype=np.int64)
             if self._generation is not None:
@@ -163,7 +161,7 @@ class View:
         self.active, self._later = active, _Later(self._dim)
         held = self._generation is not None and active is not None
         self._last_row = active.last_row if held and active is not None else 0
-        self._removed = 0 if held else store.last_removal()
+        self._removed = 0 if held else ledger.last_removal(store)
 
     def _open(self, active: Active) -> None:
         generation = Generation(self._folder, active.generation, active.manifest)
@@ -199,7 +197,7 @@ class View:
     def _check(self, store: Store, first: int, *, fresh: bool) -> None:
         """Hold what is in memory against the number of passages: of all at first, and of the new ones after that."""
         new = np.count_nonzero(self._later.alive[self._later.rows > first])
-        if store.rows_after(first) != new or (fresh and store.counts()[0] != len(self)):
+        if ledger.rows_after(store, first) != new or (fresh and store.counts()[0] != len(self)):
             raise damaged(self._folder, "it has not one vector for each passage")
 
     def close(self) -> None:

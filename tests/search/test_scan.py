@@ -1,0 +1,57 @@
+"""Exact search gives what NumPy gives in double precision, with ties by row, whatever lies where."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sentvec.search import scan
+
+
+def nearest(queries, vectors, k, keep=None):
+    longest = float(np.linalg.norm(vectors.astype(np.float64), axis=1).max(initial=0))
+    found = scan.candidates(queries, vectors, k, keep, longest)
+    look = lambda places: (places, vectors[places])  # noqa: E731
+    return [scan.best(query, k, [(places, look)]) for query, places in zip(queries, found, strict=True)]
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(7)
+
+
+@pytest.mark.parametrize("count", [1, 5, 40, 1000])
+@pytest.mark.parametrize("k", [1, 10, 2000])
+def test_against_double_precision(random, monkeypatch, count, k):
+    monkeypatch.setattr(scan, "BLOCK", 64)
+    monkeypatch.setattr(scan, "_QUERIES", 3)
+    monkeypatch.setattr(scan, "_AGAIN", 7)
+    vectors = random.normal(size=(count, 24)).astype(np.float32)
+    queries = random.normal(size=(5, 24)).astype(np.float32)
+    for keep in (None, random.random(count) < 0.5, np.zeros(count, bool)):
+        true = queries.astype(np.float64) @ vectors.astype(np.float64).T
+        for line, (scores, rows) in zip(true, nearest(queries, vectors, k, keep), strict=True):
+            line[~keep if keep is not None else []] = -np.inf
+            wanted = np.argsort(-line, kind="stable")[: min(k, count if keep is None else keep.sum())]
+            np.testing.assert_array_equal(rows, wanted)
+            np.testing.assert_allclose(scores, line[wanted], rtol=1e-6, atol=1e-6)
+
+
+def test_equal_vectors_score_equal_wherever_they_lie_and_go_by_row(random):
+    one, other = random.normal(size=(2, 33)).astype(np.float32)
+    vectors = np.stack([one if n % 3 else other for n in range(501)])
+    ((scores, rows),) = nearest(one[None], vectors, 100)
+    assert len(set(scores.tolist())) == 1
+    assert rows.tolist() == [n for n in range(501) if n % 3][:100]
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_too_large_for_single_precision(random):
+    vectors = (random.normal(size=(50, 8)) * 1e30).astype(np.float32)
+    query = (random.normal(size=(1, 8)) * 1e30).astype(np.float32)
+    true = query.astype(np.float64) @ vectors.astype(np.float64).T
+    ((_, rows),) = nearest(query, vectors, 50)
+    assert set(rows.tolist()) == set(range(50))
+    small = vectors / np.float32(1e25)
+    ((_, rows),) = nearest(query, small, 3)
+    assert rows.tolist() == np.argsort(-true[0], kind="stable")[:3].tolist()
