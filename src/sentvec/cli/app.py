@@ -29,6 +29,7 @@ from sentvec.cli import (
     mine_paraphrases,
     run,
     search,
+    serve,
     similarity,
     train,
 )
@@ -46,6 +47,7 @@ app.command("encode")(encode.encode)
 app.command("similarity")(similarity.similarity)
 app.command("index")(index.index)
 app.command("search")(search.search)
+app.command("serve")(serve.serve)
 app.command("info")(info.info)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)

@@ -19,7 +19,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from sentvec.runtime.spread import Blueprint
+ENCODE = "sentvec.runtime.worker"
+"""The module whose `main` and `nest` are the programs: what runs at the other end of the pipes."""
 
 
 class Died(Exception):
@@ -81,9 +82,9 @@ class Process:
         return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
 
 
-def started(blueprint: Blueprint, device: str, threads: int) -> Process:
+def started(blueprint: object, device: str, threads: int, *, module: str = ENCODE) -> Process:
     """Start a process that loads the model by itself."""
-    popen = _program("main", threads, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    popen = _program(module, "main", threads, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert popen.stdin is not None
     assert popen.stdout is not None
     process = Process(popen.pid, popen.stdin, popen.stdout, popen.wait)
@@ -93,15 +94,20 @@ def started(blueprint: Blueprint, device: str, threads: int) -> Process:
 
 
 class Nest:
-    """A process that loads a model for the CPU once and forks those that encode with it. Linux only."""
+    """A process that loads a model for the CPU once and forks those that encode with it. Linux only.
 
-    def __init__(self) -> None:
+    Args:
+        module: where its program is.
+    """
+
+    def __init__(self, module: str = ENCODE) -> None:
+        self._module = module
         self._guard = threading.Lock()
         self._popen: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
         self._loading = self._stopped = False
 
-    def fork(self, blueprint: Blueprint, threads: int) -> Process:
+    def fork(self, blueprint: object, threads: int) -> Process:
         """Return a new process that has the model.
 
         Raises:
@@ -115,7 +121,7 @@ class Nest:
                 self._bury()
                 return self._forked(blueprint, threads)
 
-    def _forked(self, blueprint: Blueprint, threads: int) -> Process:
+    def _forked(self, blueprint: object, threads: int) -> Process:
         self._hatch(blueprint)
         parent = self._popen
         (read_task, write_task), (read_answer, write_answer) = os.pipe(), os.pipe()
@@ -150,7 +156,7 @@ class Nest:
             self._popen.wait()
         self._popen = self._line = None
 
-    def _hatch(self, blueprint: Blueprint) -> None:
+    def _hatch(self, blueprint: object) -> None:
         if self._stopped:
             raise Died
         if self._popen is not None:
@@ -160,7 +166,7 @@ class Nest:
         try:
             with theirs:
                 # one thread until it forks: threads do not come along, and what waits for them would wait for ever
-                self._popen = _program("nest", 1, stdin=theirs, stdout=subprocess.DEVNULL)
+                self._popen = _program(self._module, "nest", 1, stdin=theirs, stdout=subprocess.DEVNULL)
         except OSError:
             self._bury()
             raise
@@ -191,12 +197,12 @@ class Nest:
         return -int(signal.SIGKILL)  # its parent has ended, and nobody knows
 
 
-def _program(entry: str, threads: int, stdin: Any, stdout: Any) -> subprocess.Popen[bytes]:
+def _program(module: str, entry: str, threads: int, stdin: Any, stdout: Any) -> subprocess.Popen[bytes]:
     # -P and the path: the process finds the modules that this one has, and not what lies in the current folder
-    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    path = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
     share = {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-P", "-c", f"from sentvec.runtime.worker import {entry}; {entry}()"],
+        [sys.executable, "-P", "-c", f"from {module} import {entry}; {entry}()"],
         stdin=stdin,
         stdout=stdout,
         env=os.environ | share | {"PYTHONPATH": path},

@@ -13,10 +13,11 @@ import pickle
 import socket
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, Protocol
 
 import torch
 
@@ -26,6 +27,19 @@ from sentvec.runtime.embedder import Embedder
 from sentvec.runtime.engine import Window
 from sentvec.runtime.report import Truncation
 from sentvec.runtime.spread import Answer, Blueprint, Task
+
+
+class Servant(Protocol):
+    """What a process does with tasks."""
+
+    def warm(self) -> None:
+        """Make everything ready, without starting a thread."""
+
+    def tokenise(self, task: Any) -> Any:
+        """Do what does not need the device; called while another task is encoded."""
+
+    def encode(self, task: Any, ready: Any) -> object:
+        """Do the rest, and return the answer."""
 
 
 class Worker:
@@ -82,12 +96,12 @@ class Worker:
         return Answer(vectors, report, sum(read))
 
 
-def main() -> None:
+def main(make: Callable[[Any, str], Servant] = Worker) -> None:
     """Encode for the process that started this one, and sends a blueprint and a device first."""
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     _quiet()
     try:
-        worker = Worker(*pickle.load(source))  # noqa: S301 - from our own parent
+        worker = make(*pickle.load(source))  # noqa: S301 - from our own parent
     except (EOFError, pickle.UnpicklingError):  # it ended before it said all
         return
     except Exception as error:
@@ -96,29 +110,22 @@ def main() -> None:
     _serve(worker, source, sink)
 
 
-def nest() -> None:
+def nest(make: Callable[[Any, str], Servant] = Worker) -> None:
     """Load a model and fork workers that share it, as the process at the other end of standard input asks."""
     line = socket.socket(fileno=os.dup(0))
     _quiet()
     with suppress(ConnectionError):  # that process has ended, and with it our work
-        _brood(line)
+        _brood(line, make)
 
 
-def _brood(line: socket.socket) -> None:
-    worker: Worker | None = None
+def _brood(line: socket.socket, make: Callable[[Any, str], Servant]) -> None:
+    worker: Servant | None = None
     while True:
         message, files, _, _ = socket.recv_fds(line, 1 << 16, 2)
         if not message:
             return
         answer: Any = None
         match pickle.loads(message):  # noqa: S301 - from our own parent
-            case Blueprint() as blueprint:
-                try:
-                    worker = Worker(blueprint, "cpu")
-                    worker.warm()
-                    gc.freeze()  # else the collector would write to pages that are shared
-                except Exception as error:
-                    answer = portable(error)
             case ("fork", int(threads)):
                 assert worker is not None
                 answer = os.fork()
@@ -131,6 +138,13 @@ def _brood(line: socket.socket) -> None:
                     os.close(file)
             case ("wait", int(pid)):
                 answer = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            case blueprint:
+                try:
+                    worker = make(blueprint, "cpu")
+                    worker.warm()
+                    gc.freeze()  # else the collector would write to pages that are shared
+                except Exception as error:
+                    answer = portable(error)
         line.send(pickle.dumps(answer))
 
 
@@ -140,22 +154,22 @@ def _quiet() -> None:
     logging.getLogger("sentvec").setLevel(logging.ERROR)  # what loading says, the process that started this one said
 
 
-def _serve(worker: Worker, source: BinaryIO, sink: BinaryIO) -> NoReturn:
+def _serve(worker: Servant, source: BinaryIO, sink: BinaryIO) -> NoReturn:
     _say(sink, None)
-    ready: SimpleQueue[tuple[Task, Window | Exception]] = SimpleQueue()
+    ready: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
     threading.Thread(target=_read, args=(source, worker, ready), daemon=True).start()
     while True:
-        task, window = ready.get()
-        answer: Any = window
-        if not isinstance(window, Exception):
+        task, prepared = ready.get()
+        answer: Any = prepared
+        if not isinstance(prepared, Exception):
             try:
-                answer = worker.encode(task, window)
+                answer = worker.encode(task, prepared)
             except Exception as error:
                 answer = portable(error)
         _say(sink, answer)
 
 
-def _read(source: BinaryIO, worker: Worker, ready: SimpleQueue[tuple[Task, Window | Exception]]) -> None:
+def _read(source: BinaryIO, worker: Servant, ready: SimpleQueue[tuple[Any, Any]]) -> None:
     """Tokenise one task while another is encoded; the other side sends no more than it wants held here."""
     while True:
         try:

@@ -140,11 +140,14 @@ class Tokenizer:
         found = self._guarded(lambda: encode(flat, add_special_tokens=False), texts, places)
         return [Pieces(list(one.ids), list(one.offsets), list(one.word_ids)) for one in found]
 
-    def assemble(self, first: list[int], second: list[int] | None = None) -> tuple[TokenIds, int]:
-        """Lay special tokens around the tokens of a text, or of a pair of texts.
+    def assemble(
+        self, first: list[int], second: list[int] | None = None, max_length: int | None = None
+    ) -> tuple[TokenIds, int]:
+        """Lay special tokens around the tokens of a text, or of a pair of texts, cut as `encode` cuts.
 
         Returns:
-            What the model reads, and the place in it of the first token of the text; of the second text of a pair.
+            What the model reads, and the place in it of the first token of the text; of the second text of a pair,
+            where nothing was cut.
         """
         layout = self._single if second is None else self._pair
         last = "first" if second is None else "second"
@@ -153,7 +156,7 @@ class Tokenizer:
             if piece.source == last:
                 break
             before += 1 if piece.source == "special" else len(first)
-        return _assemble(layout, first, second or [], None), before
+        return _assemble(layout, first, second or [], max_length), before
 
     @property
     def pair_special_tokens(self) -> int:

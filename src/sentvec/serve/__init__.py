@@ -1,0 +1,1 @@
+"""The HTTP server: requests in, vectors, scores and passages out; one engine under several surfaces."""

@@ -1,0 +1,186 @@
+"""The ASGI application: a request in; key, limits, body, surface; an answer, a count and a log line out."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sentvec.serve.http import Call, Message, Receive, Reply, Route, Send, plain, read_body, read_json, reply
+from sentvec.serve.refusals import Refused
+from sentvec.serve.schema import check
+from sentvec.serve.service import Asked, Service
+
+_log = logging.getLogger("sentvec.serve")
+
+LEFT = "sentvec.left"
+"""Where the protocol puts, in the scope, what says whether the client has gone; without it, nobody ever goes."""
+
+JSON = (b"content-type", b"application/json")
+
+
+class App:
+    """What answers requests.
+
+    Args:
+        service: the engine.
+        routes: all paths that are answered.
+    """
+
+    def __init__(self, service: Service, routes: Sequence[Route]) -> None:
+        self.service = service
+        self.settings = service.settings
+        self.routes: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            self.routes.setdefault(route.path, {})[route.method] = route
+        self.active = 0
+        self._keys = tuple(key.encode() for key in self.settings.keys)
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request; see the ASGI specification."""
+        if scope["type"] != "http":
+            return  # no lifespan, no websockets
+        begun = time.monotonic()
+        path, method = scope["path"], scope["method"]
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        asked = Asked(left=scope.get(LEFT, bool), begun=begun)
+        route = self.routes.get(path, {}).get("GET" if method == "HEAD" else method)
+        origin = self._allowed(headers)
+        try:
+            if method == "OPTIONS" and origin is not None and path in self.routes:
+                answer = self._preflight(path)
+            else:
+                answer = await self._answer(route, path, method, headers, receive, asked)
+        except Refused as refused:
+            answer = self._refusal(route, refused)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            _log.exception("a request to %s failed", path if route is not None else "an unknown path")
+            answer = self._refusal(route, Refused("failed", "the server failed over this request; its log says how."))
+        if origin is not None:
+            extra = (("access-control-allow-origin", origin), ("vary", "origin"))
+            answer = Reply(answer.body, answer.status, answer.kind, answer.headers + extra)
+        self._count(route, method, answer, asked)
+        await _send(answer, send)
+
+    async def _answer(
+        self,
+        route: Route | None,
+        path: str,
+        method: str,
+        headers: Mapping[bytes, bytes],
+        receive: Receive,
+        asked: Asked,
+    ) -> Reply:
+        known = self.routes.get(path)
+        if self._keys and not (route is not None and route.open):
+            self._check_key(headers)  # first: whoever has no key does not even learn what there is
+        if known is None:
+            raise Refused("not_found", f"there is nothing at {path[:100]!r}. GET /openapi.json lists what there is.")
+        if route is None:
+            allow = tuple(known)
+            raise Refused("method", f"{method} is not for {path}; use {' or '.join(allow)}.", allow=allow)
+        if not route.engine:
+            return await route.handler(Call(self.service, await self._body(route, headers, receive), asked, path))
+        if self.active >= self.settings.max_requests:
+            most = self.settings.max_requests
+            raise Refused("overloaded", f"{most} requests are under way, which is the most.", retry_after=1.0)
+        self.active += 1
+        try:
+            body = await self._body(route, headers, receive)
+            return await route.handler(Call(self.service, body, asked, path))
+        finally:
+            self.active -= 1
+
+    async def _body(self, route: Route, headers: Mapping[bytes, bytes], receive: Receive) -> Any:
+        if route.body is None:
+            return None
+        whole = await read_body(headers, receive, self.settings.max_body, self.settings.receive_s)
+        return check(await read_json(whole), route.body)
+
+    def _check_key(self, headers: Mapping[bytes, bytes]) -> None:
+        scheme, _, shown = headers.get(b"authorization", b"").partition(b" ")
+        shown = shown.strip() if scheme.lower() == b"bearer" else b""
+        # every key is compared, whatever the first one says, so that time tells nothing
+        if not sum([hmac.compare_digest(shown, key) for key in self._keys]):
+            raise Refused("unauthorised", "a key is needed, or the one given is not known: Authorization: Bearer KEY.")
+
+    def _allowed(self, headers: Mapping[bytes, bytes]) -> str | None:
+        origin = headers.get(b"origin")
+        allowed = self.settings.origins
+        if origin is None or not allowed:
+            return None
+        name = origin.decode("latin-1")
+        return name if name in allowed or "*" in allowed else None
+
+    def _preflight(self, path: str) -> Reply:
+        methods = ", ".join(self.routes[path])
+        more = (
+            ("access-control-allow-methods", methods),
+            ("access-control-allow-headers", "authorization, content-type"),
+            ("access-control-max-age", "600"),
+        )
+        return Reply(b"", 204, headers=more)
+
+    def _refusal(self, route: Route | None, refused: Refused) -> Reply:
+        self.service.metrics.refused(refused.kind)
+        status, body = (route.word if route is not None else plain)(refused)
+        headers: list[tuple[str, str]] = []
+        if refused.retry_after is not None:
+            headers.append(("retry-after", f"{max(1, round(refused.retry_after))}"))
+        if refused.allow:
+            headers.append(("allow", ", ".join(refused.allow)))
+        if refused.kind == "unauthorised":
+            headers.append(("www-authenticate", "Bearer"))
+        if refused.kind in ("unauthorised", "too_large", "late", "media"):
+            headers.append(("connection", "close"))  # what is left of the body is not worth reading
+        return reply(body, status, tuple(headers))
+
+    def _count(self, route: Route | None, method: str, answer: Reply, asked: Asked) -> None:
+        seconds = time.monotonic() - asked.begun
+        metrics = self.service.metrics
+        metrics.responses.add(1, route.path if route is not None else "other", str(answer.status))
+        if asked.texts and answer.status == 200:
+            parts = (seconds, asked.tokenised_s, asked.queued_s, asked.encoded_s)
+            metrics.answered(asked.texts, asked.tokens, parts)
+        if self.settings.log_requests:
+            facts = {
+                "method": method,
+                "path": route.path if route is not None else "other",
+                "status": answer.status,
+                "ms": round(1000 * seconds, 2),
+                "queue_ms": round(1000 * asked.queued_s, 2),
+                "texts": asked.texts,
+                "tokens": asked.tokens,
+            }
+            _log.info("request", extra={"facts": facts})
+
+
+async def _send(answer: Reply, send: Send) -> None:
+    kind = JSON if answer.kind == "application/json" else (b"content-type", answer.kind.encode())
+    headers = [kind, (b"content-length", str(len(answer.body)).encode())]
+    headers += [(name.encode(), value.encode("latin-1", "replace")) for name, value in answer.headers]
+    start: Message = {"type": "http.response.start", "status": answer.status, "headers": headers}
+    await send(start)
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+class Lines(logging.Formatter):
+    """Log records in, lines of JSON out. Nothing that is logged holds a client's text."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line."""
+        told: dict[str, Any] = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "facts", {}),
+        }
+        if record.exc_info:
+            told["trace"] = self.formatException(record.exc_info)
+        return json.dumps(told, ensure_ascii=False)

@@ -1,0 +1,68 @@
+"""The engine in, a model that a `Collection` can use out: its texts wait in the same queue as everybody's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentvec.runtime.prompts import DOCUMENT, QUERY, with_stored
+from sentvec.serve.service import Asked, Service
+
+
+class QueuedEncoder:
+    """See `sentvec.search.types.TextEncoder`. Its methods are for threads; the event loop must go on meanwhile.
+
+    Args:
+        service: the engine.
+        loop: where it runs.
+    """
+
+    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop) -> None:
+        self._service, self._loop = service, loop
+
+    @property
+    def fingerprint(self) -> str:
+        """See `TextEncoder`."""
+        return self._service.reader.fingerprint
+
+    @property
+    def name(self) -> str:
+        """See `TextEncoder`."""
+        return self._service.reader.name
+
+    @property
+    def dim(self) -> int:
+        """See `TextEncoder`."""
+        return self._service.reader.dim
+
+    @property
+    def similarity_name(self) -> str:
+        """See `TextEncoder`."""
+        return self._service.reader.similarity
+
+    @property
+    def passage_tokens(self) -> int:
+        """See `TextEncoder`."""
+        return self._service.reader.passage_tokens
+
+    def encode_query(self, texts: Sequence[str], *, progress: bool | None = None) -> NDArray[np.float32]:
+        """See `TextEncoder`."""
+        del progress
+        return self._encoded(texts, QUERY)
+
+    def encode_document(self, texts: Sequence[str], *, progress: bool | None = None) -> NDArray[np.float32]:
+        """See `TextEncoder`."""
+        del progress
+        return self._encoded(texts, DOCUMENT)
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """See `TextEncoder`."""
+        return self._service.reader.engine.tokenizer.spans(text)
+
+    def _encoded(self, texts: Sequence[str], names: tuple[str, ...]) -> NDArray[np.float32]:
+        stored = with_stored(self._service.reader.engine.recipe, names, {}).get("prompt_name")
+        waiting = self._service.vectors(list(texts), Asked(), prompt_name=stored, truncate=True)
+        return np.stack(asyncio.run_coroutine_threadsafe(waiting, self._loop).result())

@@ -1,0 +1,156 @@
+"""A queue of batches in, processes that are kept busy with it and replaced when they die out."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+import torch
+
+from sentvec.errors import WorkerDied
+from sentvec.runtime.process import Died, Nest, Process, Refused, started
+from sentvec.serve.queue import Batch, Queue
+from sentvec.serve.work import Loaded, Order
+
+_log = logging.getLogger("sentvec.serve")
+
+CHILD = "sentvec.serve.child"
+AHEAD = 2
+"""Batches that a process has at most: the one that it runs and, when there is enough for a full one, the next."""
+
+
+class Crew:
+    """Processes that run the batches of one queue. On Linux they are forked from one that holds the models, and share
+    their memory.
+
+    Args:
+        loaded: the models.
+        queue: where batches come from.
+        device: where the models go; one process for each device other than the processor.
+        lanes: how many processes.
+        threads: of each process.
+        seen: told of every batch that was run, with its seconds.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        queue: Queue,
+        *,
+        device: torch.device,
+        lanes: int,
+        threads: int = 1,
+        seen: Callable[[Batch, float], None],
+    ) -> None:
+        self._nest = Nest(CHILD) if sys.platform == "linux" and device.type == "cpu" else None
+        self._loaded, self._device, self._threads = loaded, device, threads
+        self.queue = queue
+        self.lanes = [_Lane(queue, self._start, seen) for _ in range(lanes)]
+
+    def start(self) -> None:
+        """Start the processes, and wait until they have the models.
+
+        Raises:
+            SentvecError: a model cannot be loaded.
+        """
+        for lane in self.lanes:
+            lane.begin()
+        for lane in self.lanes:
+            lane.thread.start()
+
+    def close(self) -> None:
+        """End the processes when the queue, which must be closed, is empty."""
+        for lane in self.lanes:
+            if lane.thread.is_alive():
+                lane.thread.join()
+            lane.end()
+        if self._nest is not None:
+            self._nest.stop()
+            self._nest.close()
+
+    @property
+    def pids(self) -> list[int]:
+        """Ids of the processes."""
+        return [lane.process.pid for lane in self.lanes if lane.process is not None]
+
+    def _start(self) -> Process:
+        if self._nest is not None:
+            return self._nest.fork(self._loaded, self._threads)
+        return started(self._loaded, str(self._device), self._threads, module=CHILD)
+
+
+class _Lane:
+    """One process, and the thread that feeds it."""
+
+    def __init__(self, queue: Queue, start: Callable[[], Process], seen: Callable[[Batch, float], None]) -> None:
+        self.process: Process | None = None
+        self.thread = threading.Thread(target=self._run, name="sentvec-lane", daemon=True)
+        self._queue, self._start, self._seen = queue, start, seen
+        self._held: deque[Batch] = deque()
+        self._free = 0.0  # when the process was last known to be idle
+
+    def begin(self) -> Process:
+        try:
+            process = self._start()
+            process.ready()
+        except Refused as refused:
+            raise refused.args[0] from None
+        self.process = process
+        return process
+
+    def end(self) -> str:
+        process, self.process = self.process, None
+        return process.end() if process is not None else "could not be started"
+
+    def _run(self) -> None:
+        while True:
+            try:
+                if not self._feed():
+                    return
+                self._fetch()
+            except Died:
+                self._bury(None)
+            except Exception as error:  # whoever waits must hear of it, and the lane must go on
+                _log.exception("a lane failed")
+                self._bury(error)
+                time.sleep(0.2)
+
+    def _feed(self) -> bool:
+        """Send what the process can take; False when the queue is closed and nothing is left."""
+        while len(self._held) < AHEAD:
+            batch = self._queue.take(wait=not self._held, full=bool(self._held))
+            if batch is None:
+                break
+            if not self._held:
+                self._free = time.monotonic()
+            self._held.append(batch)
+            (self.process or self.begin()).send(Order(batch.work, batch.rows))
+        return bool(self._held)
+
+    def _fetch(self) -> None:
+        assert self.process is not None
+        answer = self.process.receive()
+        now = time.monotonic()
+        seconds, self._free = now - self._free, now
+        batch = self._held.popleft()
+        if isinstance(answer, Exception):
+            self._queue.fail(batch, answer)
+        else:
+            self._seen(batch, seconds)
+            self._queue.give(batch, answer, seconds)
+
+    def _bury(self, error: Exception | None) -> None:
+        how = self.end()
+        if error is None:
+            _log.warning("a process that encodes %s; another takes its place", how)
+        held = list(self._held)
+        self._held.clear()
+        for batch in held:
+            again = error is None
+            self._queue.fail(
+                batch, error or WorkerDied(f"processes died over this request; the last {how}."), died=again
+            )

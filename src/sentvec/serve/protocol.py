@@ -1,0 +1,114 @@
+"""Bytes of one connection in, requests of the application out: uvicorn's HTTP/1.1 with an eye on the clock.
+
+Uvicorn waits for ever for a request that has begun. Here a connection is closed when a whole request has not arrived in
+time, idle ones are closed when there are too many, and a client that leaves is noticed by what waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sentvec.extras import require
+from sentvec.serve.app import LEFT
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Base
+else:
+    Base = require("uvicorn.protocols.http.httptools_impl", extra="serve").HttpToolsProtocol
+
+
+class Idle:
+    """Connections without a request, the one that has been so for longest first."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Any, None] = {}
+
+    def add(self, one: Any) -> None:
+        """Remember that a connection is idle from now on."""
+        self._waiting[one] = None
+
+    def drop(self, one: Any) -> None:
+        """Forget that a connection was idle."""
+        self._waiting.pop(one, None)
+
+    def oldest(self) -> Any:
+        """Return the one that has been idle for longest, or None."""
+        return next(iter(self._waiting), None)
+
+
+def guarded(receive_s: float, most: int) -> Callable[..., Base]:
+    """Return the protocol, for `uvicorn.Config(http=...)`.
+
+    Args:
+        receive_s: seconds in which a whole request must have arrived.
+        most: open connections; beyond it the longest idle one is closed.
+    """
+    idle = Idle()
+
+    class Guarded(Base):
+        """One connection."""
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._cut: asyncio.TimerHandle | None = None
+            self._gone = False
+            self._arm()
+            idle.add(self)
+            if len(self.connections) > most:
+                oldest = idle.oldest()
+                if oldest is not None:
+                    idle.drop(oldest)
+                    oldest.transport.abort()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._gone = True
+            idle.drop(self)
+            self._disarm()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if not self._busy():
+                self._arm()  # uvicorn has put out its own clock
+
+        def on_message_begin(self) -> None:
+            self._arm()
+            super().on_message_begin()
+            self.scope[LEFT] = self._left  # type: ignore[literal-required]
+
+        def on_headers_complete(self) -> None:
+            idle.drop(self)
+            super().on_headers_complete()
+
+        def on_message_complete(self) -> None:
+            self._disarm()
+            super().on_message_complete()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if not self.transport.is_closing() and not self._busy():
+                idle.add(self)
+
+        def _left(self) -> bool:
+            return self._gone
+
+        def _busy(self) -> bool:
+            return self.cycle is not None and not self.cycle.response_complete
+
+        def _arm(self) -> None:
+            if self._cut is None and not self.transport.is_closing():
+                self._cut = self.loop.call_later(receive_s, self._late)
+
+        def _disarm(self) -> None:
+            if self._cut is not None:
+                self._cut.cancel()
+                self._cut = None
+
+        def _late(self) -> None:
+            self._cut = None
+            if not self._busy():  # else the application answers, and knows better how
+                self.transport.abort()
+
+    return Guarded

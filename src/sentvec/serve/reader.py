@@ -1,0 +1,164 @@
+"""Texts and token ids in, what the model reads out: the part of a text's path that runs in the server's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sentvec.batch import TokenIds
+from sentvec.errors import InvalidInput
+from sentvec.runtime.checks import possible_dim
+from sentvec.runtime.embedder import Embedder
+from sentvec.runtime.engine import Engine
+from sentvec.runtime.forward import Finish
+from sentvec.runtime.prompts import prompt_of
+from sentvec.serve.refusals import Refused
+from sentvec.text.tokenizer import Text
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What the server knows of its embedder, without the weights.
+
+    Attributes:
+        name: as the user wrote it.
+        engine: tokenises.
+        full_dim: features before anything is cut.
+        dim: features of a vector.
+        hidden: features of a token's state.
+        fingerprint, precision, model_type, similarity: see `Embedder`.
+        vocab: rows of the model's table of words.
+        tokens: the tokeniser's tokens and their ids.
+        passage_tokens: see `Embedder`.
+    """
+
+    name: str
+    engine: Engine
+    full_dim: int
+    dim: int
+    hidden: int
+    fingerprint: str
+    precision: str
+    model_type: str
+    similarity: str
+    vocab: int
+    tokens: Mapping[str, int]
+    passage_tokens: int
+
+    @classmethod
+    def of(cls, model: Embedder) -> Reader:
+        """Remember what is needed of a model that is there."""
+        recipe, config = model.recipe, model.encoder.config
+        return cls(
+            name=model.name,
+            engine=Engine(model.tokenizer, recipe, model.device),
+            full_dim=recipe.width(config.hidden),
+            dim=model.dim,
+            hidden=config.hidden,
+            fingerprint=model.fingerprint,
+            precision=model.precision,
+            model_type=model.model_type,
+            similarity=model.similarity_name,
+            vocab=config.vocab,
+            tokens=model.tokenizer.vocab(),
+            passage_tokens=model.passage_tokens,
+        )
+
+    @property
+    def limit(self) -> int:
+        """Most tokens of a text, special tokens included."""
+        return self.engine.recipe.max_seq_length
+
+    def prefix(self, prompt_name: str | None) -> str:
+        """Return the text to put in front of every text."""
+        return prompt_of(self.engine.recipe, None, prompt_name)
+
+    def finish(self, prefix: str, dim: int | None, unit: bool | None) -> Finish:
+        """Say what becomes of pooled states; the same as `Embedder.encode` with these arguments."""
+        recipe = self.engine.recipe
+        kept = self.dim if dim is None and recipe.dim is not None else dim
+        if dim is not None:
+            possible_dim(dim, self.full_dim)
+        return Finish(prompt_tokens=self.engine.uncounted(prefix), dim=kept, unit=unit)
+
+    def read(self, texts: Sequence[Text], prefix: str, *, truncate: bool = True, left: bool = False) -> list[TokenIds]:
+        """Tokenise texts.
+
+        Args:
+            texts: texts or pairs.
+            prefix: put in front.
+            truncate: whether a text that is too long loses tokens, or is refused.
+            left: whether it loses them at its beginning.
+
+        Raises:
+            Refused: a text is too long.
+            InvalidInput: something is not a text.
+        """
+        rows = self.engine.tokenize(texts, prefix)
+        for place, row in enumerate(rows):
+            if not row.lost:
+                continue
+            if not truncate:
+                raise Refused(
+                    "too_long",
+                    f"text {place} has {len(row) + row.lost} tokens, but the model reads {self.limit}, special tokens "
+                    "included. Shorten it, or ask for truncation.",
+                )
+            text = texts[place]
+            if left and isinstance(text, str):
+                rows[place] = self._ending(prefix + text)
+        return rows
+
+    def verbatim(self, ids: Sequence[int], place: int) -> TokenIds:
+        """Take token ids as they are.
+
+        Raises:
+            Refused: they cannot be this model's.
+        """
+        most = self.vocab
+        if odd := [i for i in ids if not 0 <= i < most]:
+            raise Refused(
+                "malformed",
+                f"token id {odd[0]} of input {place} is not in the model's vocabulary of {most}. Ids must come from "
+                "this model's own tokeniser (POST /tokenize), special tokens included; those of another one, such as "
+                "tiktoken, mean other words. Send the text itself; LangChain's OpenAIEmbeddings does so with "
+                "check_embedding_ctx_length=False.",
+                field="input",
+            )
+        tokenizer = self.engine.tokenizer
+        empty, before = tokenizer.assemble([])
+        after = len(empty) - before
+        found, _ = tokenizer.assemble(list(ids[before : len(ids) - after]))
+        if found.ids != list(ids):
+            around = " … ".join(str(part) for part in (empty.ids[:before], empty.ids[before:]))
+            raise Refused(
+                "malformed",
+                f"the token ids of input {place} are not laid out as this model reads them: {around}. Ids are used "
+                "exactly as they are sent, so they must come from this model's own tokeniser (POST /tokenize), "
+                "special tokens included; those of another one, such as tiktoken, mean other words. Send the text "
+                "itself; LangChain's OpenAIEmbeddings does so with check_embedding_ctx_length=False.",
+                field="input",
+            )
+        if len(ids) > self.limit:
+            raise Refused(
+                "too_long",
+                f"input {place} has {len(ids)} token ids, but the model reads {self.limit}; ids are never cut.",
+                field="input",
+            )
+        return found
+
+    def pieces(self, words: Sequence[str]) -> list[int]:
+        """Return the ids of tokens that a client has cut itself; unknown ones are the unknown token."""
+        unknown = self.tokens.get(self.engine.tokenizer.unknown or "")
+        ids = [self.tokens.get(word, unknown) for word in words]
+        if None in ids:
+            raise InvalidInput(f"token {words[ids.index(None)]!r} is not in the vocabulary.")
+        return [i for i in ids if i is not None]
+
+    def _ending(self, text: str) -> TokenIds:
+        """Return the end of a text that is too long."""
+        tokenizer = self.engine.tokenizer
+        whole = tokenizer.pieces([text.lower() if self.engine.recipe.lower_case else text])[0].ids
+        lost = max(len(whole) - (self.limit - tokenizer.special_tokens), 0)
+        found, _ = tokenizer.assemble(whole[lost:])
+        return TokenIds(found.ids, found.types, lost=lost)

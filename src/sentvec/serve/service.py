@@ -1,0 +1,324 @@
+"""What surfaces call: texts in; vectors, states, scores and findings out, through one queue to the processes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from sentvec.batch import TokenIds
+from sentvec.errors import InvalidInput, NonFiniteOutput, SentvecError
+from sentvec.serve.generation import Generation
+from sentvec.serve.metrics import Metrics
+from sentvec.serve.queue import Request
+from sentvec.serve.reader import Reader
+from sentvec.serve.refusals import Refused
+from sentvec.serve.settings import Settings
+from sentvec.serve.work import Work
+from sentvec.text.tokenizer import Text
+
+_log = logging.getLogger("sentvec.serve")
+
+HERE = 4096
+"""Most characters that are tokenised in the event loop; more go to a thread, which costs more than so few."""
+
+PROOF_S = 0.5
+"""Seconds for which one text that came back proves that the engine works."""
+
+CHARACTERS = 4
+"""Characters that stand for a token where only a process that encodes could count them."""
+
+
+@dataclass
+class Asked:
+    """One client's request, as far as the engine must know it.
+
+    Attributes:
+        left: says whether the client has gone.
+        begun: when it arrived, on the monotonic clock.
+        tokens, texts: what it cost, for its log line and headers.
+        tokenised_s, queued_s, encoded_s: where its time went.
+    """
+
+    left: Callable[[], bool] = lambda: False
+    begun: float = field(default_factory=time.monotonic)
+    tokens: int = 0
+    texts: int = 0
+    tokenised_s: float = 0.0
+    queued_s: float = 0.0
+    encoded_s: float = 0.0
+
+
+class Service:
+    """The engine that all surfaces share.
+
+    Args:
+        settings: see there.
+        metrics: counts.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
+        self.settings = settings
+        self.metrics = metrics or Metrics()
+        self.begun = time.time()
+        self.threads = ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 1)), "sentvec-tokenise")
+        self._now: Generation | None = None
+        self._proved = -PROOF_S  # when a text last came back, on the monotonic clock
+        self._reloading = threading.Lock()
+        self.metrics.watch("te_queue_size", "Requests that are admitted and not yet answered.", self._queued)
+        self.metrics.watch("te_queue_tokens", "Tokens that wait for a batch.", self._waiting)
+
+    def _queued(self) -> int:
+        return self._now.queue.requests if self._now is not None else 0
+
+    def _waiting(self) -> int:
+        return self._now.queue.waiting if self._now is not None else 0
+
+    @property
+    def now(self) -> Generation:
+        """The models that new requests go to."""
+        if self._now is None:
+            raise Refused("unhealthy", "the models are not loaded yet.", retry_after=5.0)
+        return self._now
+
+    @property
+    def reader(self) -> Reader:
+        """What is known of the embedder."""
+        return self.now.reader
+
+    def load(self) -> None:
+        """Load the models, or load them again beside the ones that serve, which then serve what they were asked.
+
+        Raises:
+            SentvecError: a model cannot be loaded; the ones before it go on.
+        """
+        with self._reloading:
+            made = Generation(self.settings, self.metrics)
+            made.start()
+            before, self._now = self._now, made
+        if before is not None:
+            _log.info("models loaded again", extra={"facts": {"fingerprint": made.loaded.fingerprint[:12]}})
+            before.close()
+
+    def close(self) -> None:
+        """End the processes; what is admitted is answered first."""
+        self.threads.shutdown(wait=False, cancel_futures=True)
+        if self._now is not None:
+            self._now.close()
+
+    async def tokenise(self, call: Callable[[], Any], characters: int) -> Any:
+        """Run what tokenises here, or in a thread where it would keep the event loop."""
+        if characters <= HERE:
+            return call()
+        return await asyncio.get_running_loop().run_in_executor(self.threads, call)
+
+    async def read(
+        self,
+        given: Generation,
+        texts: Sequence[Text],
+        asked: Asked,
+        *,
+        prefix: str = "",
+        truncate: bool | None = None,
+        left: bool = False,
+    ) -> list[TokenIds]:
+        """Tokenise texts, within the limits of a request."""
+        begun = time.monotonic()
+        self.limit_texts(len(texts))
+        given.queue.check()
+        cut = self.settings.truncate if truncate is None else truncate
+        characters = sum(len(text) if isinstance(text, str) else len(text[0]) + len(text[1]) for text in texts)
+        with wanted():
+            rows: list[TokenIds] = await self.tokenise(
+                partial(given.reader.read, texts, prefix, truncate=cut, left=left), characters
+            )
+        asked.tokenised_s += time.monotonic() - begun
+        return rows
+
+    def limit_texts(self, count: int) -> None:
+        """Refuse more texts than a request may have."""
+        if count > self.settings.max_texts:
+            raise Refused(
+                "too_many",
+                f"batch size {count} > maximum allowed batch size {self.settings.max_texts}. Send several requests.",
+            )
+
+    async def vectors(
+        self,
+        texts: Sequence[Text],
+        asked: Asked,
+        *,
+        prompt_name: str | None = None,
+        dim: int | None = None,
+        normalize: bool | None = None,
+        truncate: bool | None = None,
+        left: bool = False,
+    ) -> list[Any]:
+        """Encode texts; the same vectors as `Embedder.encode`, float32 (dim,) each."""
+        now = self.now
+        with wanted():
+            prefix = now.reader.prefix(prompt_name)
+            finish = now.reader.finish(prefix, dim, normalize)
+        rows = await self.read(now, texts, asked, prefix=prefix, truncate=truncate, left=left)
+        return await self.run(now, Work("vectors", finish), rows, [len(row) for row in rows], asked)
+
+    async def ids_vectors(
+        self, ids: Sequence[Sequence[int]], asked: Asked, *, dim: int | None = None, normalize: bool | None = None
+    ) -> list[Any]:
+        """Encode token ids as they are."""
+        now = self.now
+        self.limit_texts(len(ids))
+        with wanted():
+            finish = now.reader.finish("", dim, normalize)
+        rows = [now.reader.verbatim(one, place) for place, one in enumerate(ids)]
+        return await self.run(now, Work("vectors", finish), rows, [len(row) for row in rows], asked)
+
+    async def states(
+        self, texts: Sequence[Text], asked: Asked, *, prompt_name: str | None = None, **how: Any
+    ) -> list[Any]:
+        """Return the states of all tokens, float32 (tokens, hidden) for each text."""
+        now = self.now
+        with wanted():
+            prefix = now.reader.prefix(prompt_name)
+        rows = await self.read(now, texts, asked, prefix=prefix, **how)
+        return await self.run(now, Work("states"), rows, [len(row) for row in rows], asked)
+
+    async def rows_states(self, rows: Sequence[TokenIds], asked: Asked) -> list[Any]:
+        """Return the states of all tokens of rows that are token ids already."""
+        return await self.run(self.now, Work("states"), rows, [len(row) for row in rows], asked)
+
+    async def rows_vectors(self, rows: Sequence[TokenIds], asked: Asked) -> list[Any]:
+        """Encode rows that are token ids already."""
+        now = self.now
+        work = Work("vectors", now.reader.finish("", None, None))
+        return await self.run(now, work, rows, [len(row) for row in rows], asked)
+
+    async def scores(
+        self, pairs: Sequence[tuple[str, str]], asked: Asked, *, raw: bool, truncate: bool | None
+    ) -> list[float]:
+        """Score pairs with the reranker."""
+        now = self.now
+        if now.loaded.reranker is None:
+            raise Refused(
+                "unsupported", "no reranker is loaded; start the server with --reranker MODEL to have /rerank."
+            )
+        cut = self.settings.truncate if truncate is None else truncate
+        work = Work("scores", name="raw" if raw else "", options=() if cut else (("whole", True),))
+        return await self.run(now, work, pairs, [_cost(a) + _cost(b) for a, b in pairs], asked)
+
+    async def task(self, name: str, inputs: Sequence[Any], asked: Asked, **options: Any) -> list[Any]:
+        """Run a task's head on inputs."""
+        now = self.now
+        loaded = [one for one, _ in now.loaded.tasks]
+        if name not in loaded:
+            raise Refused(
+                "unsupported",
+                f"no model for {name} is loaded; loaded: {', '.join(loaded) or 'none'}. Start the server with "
+                f"--task {name}=MODEL.",
+            )
+        work = Work("task", name=name, options=tuple(sorted((key, _frozen(value)) for key, value in options.items())))
+        return await self.run(now, work, inputs, [_cost(str(one)) for one in inputs], asked)
+
+    async def view(self, name: str, asked: Asked, **arguments: Any) -> Any:
+        """Look inside the embedder."""
+        cost = sum(_cost(str(value)) for value in arguments.values())
+        return (await self.run(self.now, Work("view", name=name), [arguments], [cost], asked))[0]
+
+    async def healthy(self) -> None:
+        """Send a text through the engine.
+
+        Raises:
+            Refused: it does not come back.
+        """
+        if time.monotonic() - self._proved < PROOF_S:
+            return
+        now = self.now
+        ids, _ = now.reader.engine.tokenizer.assemble([])
+        try:
+            async with asyncio.timeout(self.settings.deadline_s):
+                await self.run(now, Work("vectors", now.reader.finish("", None, None)), [ids], [len(ids)], Asked())
+        except Refused as refused:
+            if refused.kind != "overloaded":  # it works, too much
+                raise Refused("unhealthy", f"unhealthy: {refused.message}") from None
+        except TimeoutError:
+            raise Refused("unhealthy", "unhealthy: a text did not come back in time.") from None
+        self._proved = time.monotonic()
+
+    async def run(
+        self, now: Generation, work: Work, rows: Sequence[Any], costs: Sequence[int], asked: Asked
+    ) -> list[Any]:
+        """Let rows wait for their turn, and return their results.
+
+        Raises:
+            Refused: they are too many, there is no room, or they cannot be done.
+        """
+        if not rows:
+            return []
+        self.limit_texts(len(rows))
+        tokens = sum(costs)
+        if tokens > self.settings.max_tokens:
+            raise Refused(
+                "too_many",
+                f"the request has {tokens:,} tokens, but {self.settings.max_tokens:,} are the most. Send several.",
+            )
+        asked.tokens += tokens
+        asked.texts += len(rows)
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[None] = loop.create_future()
+
+        def done(ended: Request) -> None:
+            del ended
+            loop.call_soon_threadsafe(_wake, waiting)
+
+        deadline = time.monotonic() + self.settings.deadline_s
+        request = Request(work, rows, costs, deadline, asked.left, done)
+        now.queue.admit(request)
+        await waiting
+        asked.queued_s += request.queued_s
+        asked.encoded_s += max(0.0, time.monotonic() - request.admitted - request.queued_s)
+        if request.error is not None:
+            raise _refusal(request.error)
+        return request.results
+
+
+class wanted:  # noqa: N801 - it reads as a word of a `with` line
+    """A block in which what the client sent may turn out to be wrong: `InvalidInput` becomes a refusal."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, InvalidInput):
+            raise Refused("malformed", str(error)) from None
+        if isinstance(error, SentvecError):
+            raise _refusal(error) from None
+
+
+def _refusal(error: Exception) -> Refused:
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, InvalidInput):
+        return Refused("malformed", str(error))
+    if not isinstance(error, NonFiniteOutput):
+        _log.error("the encoder failed: %s", type(error).__name__, exc_info=error)
+    return Refused("failed", str(error) if isinstance(error, SentvecError) else "the encoder failed; see its log.")
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
+def _cost(text: str) -> int:
+    return 2 + len(text) // CHARACTERS
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

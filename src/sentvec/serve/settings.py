@@ -1,0 +1,169 @@
+"""Flags, environment and a TOML file in; one frozen value that says all about a server out."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from sentvec.errors import InvalidInput
+
+PREFIX = "SENTVEC_"
+SECRET = ("api_key",)
+"""Settings whose values are never shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a server runs. Every one is a flag, a variable SENTVEC_… of the environment, and a key of the TOML file.
+
+    Attributes:
+        model: a folder, or a repository on the Hugging Face Hub.
+        host, port: where to listen; port 0 takes a free one.
+        served_name: what /v1/models calls the model; its own name where not given.
+        precision: float32, bfloat16, float16, int8 or auto.
+        device: auto, cpu, cuda …
+        revision: branch, tag or commit on the Hub.
+        local_files_only: never touch the network.
+        max_seq_length: most tokens of a text, instead of the checkpoint's.
+        pooling: instead of the checkpoint's.
+        reranker: a cross-encoder for /rerank.
+        task: TASK=MODEL, several times: heads for the tasks' routes and /predict.
+        collection: a collection's folder, for /search and /documents.
+        processes: how many processes encode; 0 is one for each core.
+        batch_tokens: most tokens of a batch.
+        queue_tokens: most tokens admitted and not yet answered; what comes beyond is refused with 429.
+        max_requests: most requests at a time.
+        max_connections: most open connections; beyond it, the one that has been idle longest is closed.
+        max_texts: most texts of a request.
+        max_tokens: most tokens of a request.
+        max_body: most bytes of a request's body.
+        receive_s: seconds in which a request must have arrived, and after which an idle connection is closed.
+        deadline_s: seconds after which a request that still waits for its turn is refused.
+        drain_s: seconds that requests have to end after SIGTERM.
+        truncate: whether texts that are too long are cut where the request does not say.
+        api_key: what clients must send as "Authorization: Bearer KEY"; several with commas between them.
+        cors: origins that web pages may call from, with commas between them; "*" is any.
+        log_requests: write a line for every request.
+        page: serve the page at /.
+    """
+
+    model: str = ""
+    host: str = "127.0.0.1"
+    port: int = 8000
+    served_name: str = ""
+    precision: str = "float32"
+    device: str = "auto"
+    revision: str = ""
+    local_files_only: bool = False
+    max_seq_length: int = 0
+    pooling: str = ""
+    reranker: str = ""
+    task: tuple[str, ...] = ()
+    collection: str = ""
+    processes: int = 0
+    batch_tokens: int = 2048
+    queue_tokens: int = 524_288
+    max_requests: int = 512
+    max_connections: int = 1024
+    max_texts: int = 2048
+    max_tokens: int = 300_000
+    max_body: int = 4_194_304
+    receive_s: float = 30.0
+    deadline_s: float = 60.0
+    drain_s: float = 30.0
+    truncate: bool = True
+    api_key: str = ""
+    cors: str = ""
+    log_requests: bool = False
+    page: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("batch_tokens", "queue_tokens", "max_requests", "max_connections", "max_texts", "max_tokens"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"{name} is {getattr(self, name)}, which should be 1 or more.")
+        for name in ("receive_s", "deadline_s", "drain_s", "max_body"):
+            if not getattr(self, name) > 0:
+                raise InvalidInput(f"{name} is {getattr(self, name)}, which should be above 0.")
+        if not 0 <= self.port <= 65535:
+            raise InvalidInput(f"port is {self.port}, which should be from 0 to 65535.")
+        for one in self.task:
+            if "=" not in one:
+                raise InvalidInput(f"task is {one!r}; give TASK=MODEL, such as ner=folder.")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys that clients may show."""
+        return tuple(key.strip() for key in self.api_key.split(",") if key.strip())
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins that web pages may call from."""
+        return tuple(origin.strip() for origin in self.cors.split(",") if origin.strip())
+
+    def shown(self) -> dict[str, Any]:
+        """Return all settings as /info tells them, without secrets."""
+        told = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: ("set" if value else "") if name in SECRET else value for name, value in told.items()}
+
+
+def settings(
+    flags: Mapping[str, Any], environment: Mapping[str, str] | None = None, file: Path | None = None
+) -> Settings:
+    """Put settings together: a flag counts before the environment, that before the file, that before the default.
+
+    Args:
+        flags: those that were given; None and () are not.
+        environment: of the process, where not given.
+        file: a TOML file of settings.
+
+    Raises:
+        InvalidInput: a setting is not known, or its value is not possible.
+    """
+    kinds = get_type_hints(Settings)
+    found: dict[str, Any] = {}
+    for name, value in _read(file).items():
+        if name not in kinds:
+            raise InvalidInput(f"{file} sets {name!r}, which is not known. Known: {', '.join(kinds)}.")
+        found[name] = _typed(name, value, kinds[name], f"{file}")
+    for name, kind in kinds.items():
+        given = (os.environ if environment is None else environment).get(PREFIX + name.upper())
+        if given is not None:
+            found[name] = _parsed(name, given, kind)
+    found |= {name: value for name, value in flags.items() if value is not None and value != ()}
+    return Settings(**found)
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidInput(f"the settings in {file} cannot be read: {error}") from None
+
+
+def _typed(name: str, value: Any, kind: Any, where: str) -> Any:
+    if get_args(kind):
+        value = tuple([value] if isinstance(value, str) else value) if isinstance(value, str | list) else value
+        fits = isinstance(value, tuple) and all(isinstance(one, str) for one in value)
+    else:
+        value = float(value) if kind is float and type(value) is int else value
+        fits = type(value) is kind
+    if not fits:
+        raise InvalidInput(f"{name} in {where} is {value!r}, which should be {getattr(kind, '__name__', 'a list')}.")
+    return value
+
+
+def _parsed(name: str, text: str, kind: Any) -> Any:
+    try:
+        if get_args(kind):
+            return tuple(part.strip() for part in text.split(",") if part.strip())
+        if kind is bool:
+            return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
+        return kind(text)
+    except (KeyError, ValueError):
+        raise InvalidInput(f"{PREFIX}{name.upper()} is {text!r}, which should be {kind.__name__}.") from None

@@ -1,0 +1,134 @@
+"""A collection over HTTP: a question in, passages out; and documents to add."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from sentvec.errors import CollectionBusy, CollectionError, InvalidInput
+from sentvec.search.collection import Collection
+from sentvec.search.snippets import snippets
+from sentvec.serve.encoder import QueuedEncoder
+from sentvec.serve.fields import ONE_TEXT
+from sentvec.serve.http import Call, Reply, Route, plain, reply
+from sentvec.serve.refusals import Refused
+from sentvec.serve.schema import Schema, optional, record
+from sentvec.serve.service import Service
+
+_log = logging.getLogger("sentvec.serve")
+T = TypeVar("T")
+
+_DOCUMENT = record(("text",), text=ONE_TEXT, id=optional(ONE_TEXT), metadata=optional({"type": "object"}))
+SEARCH = record(
+    ("query",),
+    query=ONE_TEXT,
+    k=optional({"type": "integer", "minimum": 1, "maximum": 1000}, 10),
+    snippets=optional({"type": "boolean"}, False),
+)
+DOCUMENTS = record(("documents",), documents={"type": "array", "items": _DOCUMENT, "minItems": 1})
+_HIT = record(("id", "score", "text"), id=ONE_TEXT, score={"type": "number"}, text={"type": "string"})
+FOUND = record(("hits",), hits={"type": "array", "items": _HIT})
+_COUNT: Schema = {"type": "integer"}
+ADDED = record(("ids", "added", "updated"), ids={"type": "array", "items": ONE_TEXT}, added=_COUNT, updated=_COUNT)
+
+
+class Shelf:
+    """The server's collection, opened when it is first asked for.
+
+    Args:
+        service: the engine.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._opened: Collection | None = None
+        self._guard = asyncio.Lock()
+
+    async def open(self) -> Collection:
+        """Return the collection."""
+        path = self._service.settings.collection
+        if not path:
+            raise Refused("unsupported", "no collection is served; start the server with --collection FOLDER.")
+        async with self._guard:
+            if self._opened is None:
+                encoder = QueuedEncoder(self._service, asyncio.get_running_loop())
+                self._opened = await _threaded(lambda: Collection.open(path, encoder))
+        return self._opened
+
+    async def search(self, call: Call) -> Reply:
+        """Find passages."""
+        body, asked = call.body, call.asked
+        opened = await self.open()
+        hits = await _threaded(lambda: opened.search(body["query"], body["k"]))
+        asked.texts += 1
+        told = [asdict(hit) for hit in hits]
+        model = opened.model
+        if body["snippets"] and hits and model is not None:
+            shown = await _threaded(lambda: snippets(model, body["query"], hits))
+            told = [{**one, "snippet": snippet} for one, snippet in zip(told, shown, strict=True)]
+        return reply({"hits": told})
+
+    async def add(self, call: Call) -> Reply:
+        """Add documents; one whose id is there is replaced. Only on servers that ask for a key."""
+        if not self._service.settings.keys:
+            raise Refused(
+                "unauthorised", "adding documents needs a key, and this server has none; start it with SENTVEC_API_KEY."
+            )
+        given = call.body["documents"]
+        self._service.limit_texts(len(given))
+        named = [one for one in given if one["id"] is not None]
+        if named and len(named) < len(given):
+            raise Refused("malformed", "give an id for each document, or for none.", field="documents")
+        opened = await self.open()
+        ids = [one["id"] for one in given] if named else None
+        metadata = [one["metadata"] or {} for one in given]
+        report = await _threaded(lambda: opened.add([one["text"] for one in given], ids, metadata))
+        call.asked.texts += len(given)
+        return reply({"ids": report.ids, "added": report.added, "updated": report.updated})
+
+    async def stats(self, call: Call) -> Reply:
+        """Tell the collection's size."""
+        del call
+        opened = await self.open()
+        found = asdict(await _threaded(opened.stats))
+        return reply({name: found[name] for name in ("passages", "files", "model", "fingerprint", "dim", "bytes")})
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """What is answered."""
+        return (
+            Route("POST", "/search", self.search, plain, "Passages nearest to a question", SEARCH, FOUND),
+            Route("POST", "/documents", self.add, plain, "Add passages", DOCUMENTS, ADDED),
+            Route("GET", "/collection", self.stats, plain, "The collection's size", engine=False),
+        )
+
+
+async def _threaded(call: Callable[[], T]) -> T:
+    try:
+        return await asyncio.to_thread(call)
+    except InvalidInput as error:
+        raise Refused("malformed", str(error)) from None
+    except CollectionBusy as error:
+        raise Refused("overloaded", str(error), retry_after=2.0) from None
+    except CollectionError as error:
+        _log.error("the collection failed: %s", error)
+        raise Refused("failed", "the collection cannot be used; the server's log says why.") from None
+
+
+def check(service: Service) -> dict[str, Any]:
+    """Open the collection once before the port opens, so that a wrong one is told now."""
+    path = service.settings.collection
+    if not path:
+        return {}
+    reader = service.reader
+    with Collection.open(path) as opened:
+        found = opened.stats()
+    if found.fingerprint != reader.fingerprint:
+        raise InvalidInput(
+            f"the collection {path} was made with {found.model} (fingerprint {found.fingerprint[:12]}), but the server "
+            f"has {reader.name} ({reader.fingerprint[:12]}). Serve that model, or index your files into a new folder."
+        )
+    return {"passages": found.passages}
