@@ -7,6 +7,7 @@ import pytest
 from fake_model import FakeModel
 
 from sentvec.errors import CollectionError, InvalidInput, NonFiniteOutput
+from sentvec.search import query
 from sentvec.search.collection import Collection
 
 TEXTS = {
@@ -73,6 +74,18 @@ def test_words_follow_changes(pets):
 def test_nothing_in_a_question_is_an_operator(pets, words):
     assert set(ids(pets.search_text(words))) <= {"dog", "owl"}
     assert len(pets.search(words, hybrid=True)) == 6
+
+
+def test_words_that_most_texts_have_are_left_out_where_that_changes_nothing(collection, monkeypatch):
+    random = np.random.default_rng(0)
+    names = [f"w{n}" for n in range(30)]
+    collection.add([f"the text {' '.join(random.choice(names, 5))}" for _ in range(200)])
+    asked = ["the w1 w2 text", "the text", "text w3 the zebra"]
+    whole = [collection.search_text(question, 10) for question in asked]
+    monkeypatch.setattr(query, "_MANY", 1)
+    assert [collection.search_text(question, 10) for question in asked][1] == whole[1]
+    for question, before in zip(asked, whole, strict=True):
+        assert ids(collection.search_text(question, 10)) == ids(before)
 
 
 # Both ------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ Ids = NDArray[np.int64]
 DEEP = 100  # of each ranking that are fused
 AGAIN = 50  # answers that a reranker reads, and of which unlike ones are chosen
 _FILTERED = 0.99  # the recall of an index under a filter that leaves too many rows to compare each
+_MANY = 10_000  # passages from which words that most of them have are left out
 _HELD = 8  # filters whose rows are kept
 
 
@@ -171,7 +172,15 @@ def _by_vector(vector: Array, view: View, rows: Ids | None, many: int) -> list[t
 def _by_words(asked: Question, store: Store, rows: Ids | None, many: int) -> list[tuple[int, float]]:
     if not asked.match or (rows is not None and not len(rows)):
         return []
-    return store.rows_of_words(asked.match, many, None if rows is None else rows.tolist())
+    allowed = None if rows is None else rows.tolist()
+    total = store.counts()[0]
+    if total >= _MANY:
+        # A word that half of all texts have tells nothing, by BM25; but every text with it would have to be scored.
+        rare = " OR ".join(word for word in asked.match.split(" OR ") if 2 * store.with_words(word) <= total)
+        found = store.rows_of_words(rare, many, allowed) if rare else []
+        if len(found) == many:
+            return found
+    return store.rows_of_words(asked.match, many, allowed)
 
 
 def hits(asked: Question, found: Answers, text: str | None = None, rerank: PairScorer | None = None) -> list[Hit]:

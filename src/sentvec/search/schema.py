@@ -53,7 +53,7 @@ INSERT INTO meta VALUES ('commits', 0);
 # parts of bulk encoding that are in already.
 _TWO = """
 CREATE VIRTUAL TABLE words USING fts5(
-    text, content='', contentless_delete=1, tokenize='unicode61 remove_diacritics 2');
+    text, content='', contentless_delete=1, tokenize='porter unicode61 remove_diacritics 2');
 CREATE TABLE removed(seq INTEGER PRIMARY KEY AUTOINCREMENT, row INTEGER NOT NULL) STRICT;
 CREATE TABLE generations(
     generation INTEGER PRIMARY KEY, kind TEXT NOT NULL, rows INTEGER NOT NULL, last_row INTEGER NOT NULL,

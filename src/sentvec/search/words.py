@@ -1,8 +1,8 @@
 """Texts and questions in; words parted by spaces, and the query by which SQLite's FTS5 finds them, out.
 
-Both go through FTS5's tokeniser `unicode61 remove_diacritics 2` afterwards, which forgets case and accents. It would
-take a Chinese sentence for one word, so that is cut to pairs of letters here. What is a letter at all, Python decides:
-SQLite's own table of them is of another year.
+Both go through FTS5's tokeniser `porter unicode61 remove_diacritics 2` afterwards, which forgets case, accents and the
+endings of English words. It would take a Chinese sentence for one word, so that is cut to pairs of letters here. What
+is a letter at all, Python decides: SQLite's own table of them is of another year.
 """
 
 from __future__ import annotations
