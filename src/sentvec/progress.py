@@ -1,4 +1,4 @@
-"""Progress of long work: a count of steps in, a bar on a terminal or log lines elsewhere out."""
+"""Progress of long work: a count of steps in, a bar on a terminal or log lines elsewhere out; counts in words."""
 
 from __future__ import annotations
 
@@ -26,6 +26,16 @@ class Advance(Protocol):
 
     def __call__(self, steps: int, tokens: int = 0, *, label: str | None = None) -> None:
         """Count `steps` steps and `tokens` tokens as done, and from now on call the work `label` where one is given."""
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number with its thing.
+
+    >>> counted(1, "row"), counted(2000, "row"), counted(0, "query")
+    ('1 row', '2,000 rows', '0 queries')
+    """
+    many = f"{thing[:-1]}ies" if thing.endswith("ry") else f"{thing}s"
+    return f"{number:,} {thing if number == 1 else many}"
 
 
 @contextmanager

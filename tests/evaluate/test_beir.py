@@ -34,7 +34,7 @@ def test_a_folder(read):
     assert one.ids == ("d1", "d2") and one.queries == {"q1": "ask"}
     assert one.judged == {"q1": {"d1": 1, "d2": 0}}
     assert list(one.blocks()) == [["One first", "second"]]
-    assert one.notes == ("judgements of qrels.tsv", "1 queries without a relevant document left out")
+    assert one.notes == ("judgements of qrels.tsv", "1 query without a relevant document left out")
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,10 @@ BROKEN = [
     ({"qrels": [*QRELS, "q1\td2\t1.5"]}, "qrels.tsv, line 3: grade '1.5'; accepted: whole numbers from -10 to 1000"),
     ({"qrels": [*QRELS, "q1\td2\t1001"]}, "line 3: grade '1001'; accepted"),
     ({"qrels": [*QRELS, "q1\td2\tyes"]}, "line 3: grade 'yes'; accepted"),
+    ({"qrels": [*QRELS, "q1\td2\t1_0"]}, "line 3: grade '1_0'; accepted"),
+    ({"qrels": [*QRELS, f"q1\td2\t{'9' * 5000}"]}, r"line 3: grade '9+\.\.\.; accepted"),
+    ({"qrels": [*QRELS, f"q1\t{'d' * 200_000}\t1"]}, r"line 3: id 'd+\.\.\. is not in"),
+    ({"qrels": [*QRELS, "q1\td2\r3\t1"]}, r"line 3: id 'd2\\r3' is not in"),
     ({"qrels": ["q1\td1\tyes", "q1\td2\t1"]}, "line 1: grade 'yes'; accepted"),  # no header: the query is known
     ({"qrels": [*QRELS, "q1\td1"]}, "line 3: 2 columns; accepted: query, document and grade"),
     ({"qrels": ["q1\td1"]}, "line 1: 2 columns"),
@@ -74,6 +78,7 @@ BROKEN = [
     ({"corpus": [*CORPUS, '{"_id": "d3", "title": [], "text": ""}']}, r"line 3: 'title' is \[\], which is not"),
     ({"corpus": [*CORPUS, '{"text": "a"}']}, "line 3: '_id' is missing; accepted: a text or a whole number"),
     ({"corpus": [*CORPUS, '{"_id": true, "text": "a"}']}, "line 3: '_id' is true; accepted"),
+    ({"corpus": [*CORPUS, '{"_id": "a\\u0000b", "text": "a"}']}, "line 3: '_id' is .*; trec_eval cannot read"),
     ({"corpus": [*CORPUS, "", '{"_id": "d3", "text": "a']}, "corpus.jsonl, line 4: not JSON"),
     ({"corpus": [*CORPUS, "[1]"]}, r"line 3: \[1\] is no JSON object"),
     ({"corpus": b'{"_id": "d1", "text": "a"}\n{"_id": "d2", "text": "\xff"}\n'}, "corpus.jsonl, line 2: not UTF-8"),

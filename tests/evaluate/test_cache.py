@@ -102,6 +102,28 @@ def test_a_damaged_part_is_said_taken_away_and_made_again(filled, open_cache, ca
     assert fetched(open_cache())[0].all() and caplog.text == ""
 
 
+def test_no_flipped_byte_gives_another_vector_or_stops_the_run(filled, open_cache):
+    small, large = parts(filled)
+    large.unlink()
+    content = small.read_bytes()
+    for place in range(len(content)):
+        for flip in (1, 0x10, 0x80):
+            small.write_bytes(content[:place] + bytes([content[place] ^ flip]) + content[place + 1 :])
+            found, out = fetched(open_cache())
+            assert not found[:3].any()
+            np.testing.assert_array_equal(out[found], VECTORS[found])
+
+
+@pytest.mark.parametrize("count", [b"(999999999999,), }", b"(-1,), }", b"(), }", b"(1" + b"(" * 60, b"{'a': 1, 2}"])
+def test_an_absurd_header_takes_no_memory(filled, open_cache, caplog, count):
+    small, _ = parts(filled)
+    content = small.read_bytes()
+    begin = content.index(b"(2,), }")
+    small.write_bytes(content[:begin] + count + content[begin + len(count) :])
+    assert fetched(open_cache())[0].tolist() == [True, True, True, False, False]
+    assert f"{small} is damaged" in caplog.text
+
+
 def test_vectors_of_another_width_are_damage(filled, open_cache, caplog):
     assert not fetched(open_cache(dim=4), dim=4)[0].any()
     assert "is damaged (it holds (3, 8) float32 for 3 texts)" in caplog.text

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
 from sentvec.errors import InvalidInput
+from sentvec.evaluate.classify import Classification
 from sentvec.evaluate.find import KINDS, find_sets
+from sentvec.evaluate.sts import Sts
 
 SCORED = "sentence1,sentence2,score\na,b,1\nc,d,2.5\ne,f,5\n"
 LABELLED = "text,label\n" + "".join(f"text {i},class {i % 3}\n" for i in range(12))
@@ -34,8 +37,8 @@ def test_every_kind_is_found_by_its_files(tmp_path):
         qrels__tsv="q\t1\t1",
     )
     write(tmp_path / "sts", one__csv=SCORED)
-    (tmp_path / "sts" / "STS.input.news.txt").write_text("a\tb\n", encoding="utf-8")
-    (tmp_path / "sts" / "STS.gs.news.txt").write_text("3\n", encoding="utf-8")
+    (tmp_path / "sts" / "STS.input.news.txt").write_text("a\tb\nc\td\ne\tf\n", encoding="utf-8")
+    (tmp_path / "sts" / "STS.gs.news.txt").write_text("3\n2\n1\n", encoding="utf-8")
     write(tmp_path / "pairs", two__tsv="".join(f"{i}\ta text\tanother\t{i % 2}\n" for i in range(9)))
     write(tmp_path / "topics", test__csv=LABELLED, train__csv=LABELLED)
     write(tmp_path / "talk", talk__de="eins\nzwei\n", talk__en="one\ntwo\n")
@@ -128,6 +131,39 @@ def test_what_cannot_be_searched_is_refused(tmp_path):
     write(tmp_path, words__txt="one\n")
     with pytest.raises(InvalidInput, match=r"holds no set that can be evaluated \(words.txt: one column\)"):
         find_sets(tmp_path)
+
+
+def test_what_is_no_file_is_named_and_neither_waited_for_nor_walked(tmp_path):
+    sets = write(tmp_path / "sets", one__csv=SCORED)
+    write(tmp_path / "other", two__csv=SCORED)
+    (sets / "linked").symlink_to(tmp_path / "other")
+    (sets / "loop").symlink_to(sets)
+    (sets / "nowhere.csv").symlink_to(tmp_path / "gone.csv")
+    (sets / "file.csv").symlink_to(tmp_path / "other" / "two.csv")
+    os.mkfifo(sets / "pipe.tsv")
+    found = find_sets(sets)
+    assert kinds(found) == [("file", "sts"), ("one", "sts")]
+    why = {path.name: reason for path, reason in found.passed}
+    assert sorted(why) == ["linked", "loop", "nowhere.csv", "pipe.tsv"]
+    assert "link to a folder, which is not followed" in why["linked"] and "leads nowhere, or a pipe" in why["pipe.tsv"]
+    with pytest.raises(InvalidInput, match="pipe.tsv is neither a folder nor a file"):
+        find_sets(sets / "pipe.tsv")
+
+
+def test_sets_that_would_share_a_name_are_called_by_their_files(tmp_path):
+    write(tmp_path, a__csv=SCORED, a__tsv=SCORED.replace(",", "\t"), b__csv=SCORED)
+    for stem in ("films", "books"):
+        write(tmp_path, **{f"{stem}__pos": "good\nfine\n", f"{stem}__neg": "bad\nawful\n"})
+    found = find_sets(tmp_path)
+    assert [one.name for one in found.sets if isinstance(one, Sts)] == ["a (a.csv)", "a (a.tsv)", "b"]
+    films, books = (f"{tmp_path.name} ({stem}.neg)" for stem in ("films", "books"))
+    assert {one.name for one in found.sets if isinstance(one, Classification)} == {films, books}
+
+
+@pytest.mark.parametrize("highest", [0, -1, float("nan"), float("inf")])
+def test_an_impossible_highest_score_is_refused(tmp_path, highest):
+    with pytest.raises(InvalidInput, match="the highest score is .*; accepted: numbers above 0"):
+        find_sets(write(tmp_path, one__csv=SCORED), highest=highest)
 
 
 @pytest.mark.data

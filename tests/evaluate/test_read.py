@@ -104,6 +104,9 @@ def test_labelled_texts_with_and_without_a_file_to_learn_from(read, tmp_path):
     (tmp_path / "train.csv").write_text("first,second\na,b\n", encoding="utf-8")
     with pytest.raises(InvalidInput, match="train.csv is not like test.csv, with texts and labels"):
         read("test.csv", rows, train=tmp_path / "train.csv")
+    (tmp_path / "train.csv").write_text("text1,text2,score\na,b,3.5\n", encoding="utf-8")
+    with pytest.raises(InvalidInput, match="train.csv is not like test.csv, with texts and labels: it holds sts"):
+        read("test.csv", rows, train=tmp_path / "train.csv")
 
 
 def vars_of(labelled):
@@ -115,13 +118,14 @@ def test_two_classes_are_not_clustered(read):
 
 
 def test_tasks_of_semeval(tmp_path):
-    for name, texts, scores in (("one", "a\tb\nc\td\n", "5\n\n"), ("two", "e\tf\n", "1.25\n")):
+    for name, texts, scores in (("one", "a\tb\nc\td\ng\th\n", "5\n\n2\n"), ("two", "e\tf\n", "1.25\n")):
         (tmp_path / f"STS.input.{name}.txt").write_text(texts, encoding="utf-8")
         (tmp_path / f"STS.gs.{name}.txt").write_text(scores, encoding="utf-8")
     files = ["STS.input.one.txt", "STS.input.two.txt"]
     one = read_sts_task(tmp_path, files, "set", 5)
-    assert one.left == ("a", "e") and one.scores.tolist() == [5, 1.25] and one.subsets.tolist() == [0, 1]
+    assert one.left == ("a", "g", "e") and one.scores.tolist() == [5, 2, 1.25] and one.subsets.tolist() == [0, 0, 1]
     assert one.notes == ("subsets: one, two",)
+    assert read_sts_task(tmp_path, files[1:], "set", 5) == "a rank correlation of 1 pair says nothing"
     scores = tmp_path / "STS.gs.two.txt"
     for content, told in (
         ("9\n", r"STS.gs.two.txt, line 1: score '9'; accepted: numbers from 0 to 5"),
@@ -153,9 +157,17 @@ def test_aligned_files(tmp_path):
 def test_a_file_for_each_class(tmp_path):
     for name in ("neg", "pos"):
         (tmp_path / f"a.{name}").write_text("".join(f"{name} {i}\n" for i in range(4)), encoding="utf-8")
-    (one,) = read_polarity([tmp_path / "a.neg", tmp_path / "a.pos"], "a")
+    files = [tmp_path / "a.neg", tmp_path / "a.pos"]
+    one = read_polarity(files, "a")
     assert sorted(one.train.labels) == sorted(one.test.labels) == ["neg", "neg", "pos", "pos"]
     assert all(text.startswith(label) for text, label in zip(*vars_of(one.train), strict=True))
+    for path in files:
+        path.write_text(f"a text in {path.name}\n", encoding="utf-8")
+    assert read_polarity(files, "a") == "one text of each label"
+    files[0].write_text("", encoding="utf-8")
+    assert read_polarity(files, "a") == "only one label, 'pos'"
+    files[1].write_text("\n", encoding="utf-8")
+    assert read_polarity(files, "a") == "no texts"
 
 
 def test_clusters(tmp_path):

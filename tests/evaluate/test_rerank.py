@@ -70,7 +70,7 @@ def test_rows_are_read_with_either_name_and_those_of_one_kind_are_left_out(tmp_p
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     one = read_rerank(path, "rows")
     assert one.samples == (Candidates("a", ("b",), ("c", "d")), Candidates("e", ("f",), ("g",)))
-    assert one.notes == ("1 queries without both kinds left out",)
+    assert one.notes == ("1 query without both kinds left out",)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sentvec.errors import InvalidInput
+from sentvec.evaluate.checks import check_numbers
 from sentvec.evaluate.tables import lines_of, objects_of, shortly
+from sentvec.progress import counted
 
 CORPUS, QUERIES = "corpus.jsonl", "queries.jsonl"
 _BLOCK = 16_384  # documents whose texts are held at once
@@ -35,6 +37,26 @@ class Retrieval:
     queries: dict[str, str]
     judged: dict[str, dict[str, int]]
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what is no set.
+
+        Raises:
+            InvalidInput: there are no documents or queries, an id is doubled or unknown, or a query has no relevant
+                document.
+        """
+        check_numbers(self.name, documents=self.ids)
+        check_numbers(self.name, queries=self.queries)
+        known = set(self.ids)
+        if len(known) < len(self.ids):
+            raise InvalidInput(f"the set {self.name!r}: an id of {self.corpus} is doubled; ids must differ.")
+        for query in {**self.queries, **self.judged}:
+            grades = self.judged.get(query, {})
+            absent = grades.keys() - known
+            if query not in self.queries or max(grades.values(), default=0) <= 0 or absent:
+                why = "has no text" if query not in self.queries else "has no relevant document"
+                why = f"is judged with the document {min(absent)!r}, which is not there" if absent else why
+                raise InvalidInput(f"the set {self.name!r}: query {query!r} {why}. Mend that, or leave the query out.")
 
     def blocks(self) -> Iterator[list[str]]:
         """Yield the documents' texts in order, some thousands at a time: the title, a space, and the text.
@@ -78,30 +100,31 @@ def read_retrieval(folder: Path, qrels: Path, name: str) -> Retrieval:
         raise InvalidInput(f"{qrels} names no relevant document for any query; nothing can be scored.")
     left_out = len(queries) - len(relevant)
     notes: tuple[str, ...] = (f"judgements of {qrels.relative_to(folder)}",)
-    notes += (f"{left_out} queries without a relevant document left out",) if left_out else ()
+    notes += (f"{counted(left_out, 'query')} without a relevant document left out",) if left_out else ()
     asked = {query: text for query, text in queries.items() if query in relevant}
     return Retrieval(name, folder / CORPUS, ids, asked, {query: relevant[query] for query in asked}, notes)
 
 
 def _checked_ids(path: Path) -> Iterator[str]:
-    lines: dict[str, int] = {}
-    for line, row in objects_of(path):
-        name = _id(row, path, line)
+    for line, name, row in _named(path):
         _document(row, path, line)
-        if name in lines:
-            raise InvalidInput(f"{path}, line {line}: _id {name!r} is on line {lines[name]} as well; ids must differ.")
-        lines[name] = line
         yield name
 
 
 def _queries(path: Path) -> Iterator[tuple[str, str]]:
+    for line, name, row in _named(path):
+        yield name, _text(row, "text", path, line)
+
+
+def _named(path: Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
     lines: dict[str, int] = {}
     for line, row in objects_of(path):
         name = _id(row, path, line)
         if name in lines:
-            raise InvalidInput(f"{path}, line {line}: _id {name!r} is on line {lines[name]} as well; ids must differ.")
+            where = f"line {lines[name]} as well; ids must differ"
+            raise InvalidInput(f"{path}, line {line}: _id {shortly(name)} is on {where}.")
         lines[name] = line
-        yield name, _text(row, "text", path, line)
+        yield line, name, row
 
 
 def _judgements(path: Path, queries: dict[str, str], documents: set[str], folder: Path) -> dict[str, dict[str, int]]:
@@ -117,19 +140,20 @@ def _judgements(path: Path, queries: dict[str, str], documents: set[str], folder
         query, document, grade = cells[0], cells[-2], _whole(cells[-1])
         if grade is None or not _GRADES[0] <= grade <= _GRADES[1]:
             raise InvalidInput(
-                f"{path}, line {line}: grade {cells[-1]!r}; accepted: whole numbers from {_GRADES[0]} to {_GRADES[1]}, "
-                "of which 1 and more are relevant."
+                f"{path}, line {line}: grade {shortly(cells[-1])}; accepted: whole numbers from {_GRADES[0]} to "
+                f"{_GRADES[1]}, of which 1 and more are relevant."
             )
         for name, known, file in ((query, queries, QUERIES), (document, documents, CORPUS)):
             if name not in known:
                 raise InvalidInput(
-                    f"{path}, line {line}: id {name!r} is not in {folder / file}. Mend the id, or take the line out."
+                    f"{path}, line {line}: id {shortly(name)} is not in {folder / file}. Mend the id, or take the line "
+                    "out."
                 )
         grades = found.setdefault(query, {})
         if grades.setdefault(document, max(grade, 0)) != max(grade, 0):
             raise InvalidInput(
-                f"{path}, line {line}: query {query!r} and document {document!r} were graded {grades[document]} "
-                f"before, and {grade} here; leave one of the lines."
+                f"{path}, line {line}: query {shortly(query)} and document {shortly(document)} were graded "
+                f"{grades[document]} before, and {grade} here; leave one of the lines."
             )
     return found
 
@@ -141,22 +165,19 @@ def _is_header(cells: list[str]) -> bool:
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     for number, line in lines_of(path):
         if line.strip():
-            tabs = "\t" in line
-            # TREC's own files are parted by blanks
-            yield number, next(csv.reader([line], delimiter="\t", quoting=csv.QUOTE_NONE)) if tabs else line.split()
+            yield number, line.split("\t" if "\t" in line else None)  # TREC's own files are parted by blanks
 
 
 def _whole(cell: str) -> int | None:
-    try:
-        return int(cell)
-    except ValueError:
-        return None
+    return int(cell) if re.fullmatch(r"\s*[+-]?[0-9]{1,9}\s*", cell) else None
 
 
 def _id(row: dict[str, Any], path: Path, line: int) -> str:
     name = row.get("_id")
     if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
         raise InvalidInput(f"{path}, line {line}: '_id' is {shortly(name)}; accepted: a text or a whole number.")
+    if "\0" in str(name):
+        raise InvalidInput(f"{path}, line {line}: '_id' is {shortly(name)}; trec_eval cannot read the character NUL.")
     return str(name)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sentvec.evaluate.checks import check_numbers
 from sentvec.evaluate.result import Floats, Result, mean_of
 from sentvec.evaluate.topk import TopK
 from sentvec.evaluate.vectors import Array, Vectors
@@ -30,6 +31,15 @@ class Bitext:
     right: tuple[str, ...]
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what is no set.
+
+        Raises:
+            InvalidInput: there are fewer than two pairs, of which one would be found without looking, or the sides
+                are not as many.
+        """
+        check_numbers(self.name, 2, sentences=self.left, translations=self.right)
 
 
 def evaluate_bitext(given: Bitext, vectors: Vectors) -> Result:

@@ -18,7 +18,8 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tokenize import TokenError
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -138,12 +139,13 @@ class Cache:
     def _opened(self, path: Path) -> _Part | None:
         try:
             with path.open("rb") as file:
-                entries: NDArray[Any] = npy.read_array(file, allow_pickle=False)
-                if npy.read_magic(file) != (1, 0):
-                    raise ValueError("unknown version")
-                shape, _, kind = npy.read_array_header_1_0(file)
+                names, of = _header(file)
+                if of != _ENTRY or len(names) != 1 or not 0 < names[0] * _ENTRY.itemsize < path.stat().st_size:
+                    raise ValueError(f"it holds {names} {of}")  # before memory is taken for what a header makes up
+                entries: NDArray[Any] = np.frombuffer(file.read(names[0] * _ENTRY.itemsize), _ENTRY)
+                shape, kind = _header(file)
                 start = file.tell()
-            if entries.dtype != _ENTRY or kind != np.float32 or shape != (len(entries), self._dim) or not len(entries):
+            if kind != np.float32 or shape != (len(entries), self._dim):
                 raise ValueError(f"it holds {shape} {kind} for {len(entries)} texts")
             vectors = np.memmap(path, np.float32, "r", start, shape)
         except FileNotFoundError:
@@ -160,6 +162,21 @@ class Cache:
             path.unlink(missing_ok=True)
         except OSError as error:
             _log.warning("%s cannot be taken away (%s)", path, error.strerror or error)
+
+
+def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Read shape and type of the array that begins here.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if npy.read_magic(file) != (1, 0):
+        raise ValueError("unknown version")
+    try:
+        shape, _, kind = npy.read_array_header_1_0(file)
+    except (SyntaxError, TypeError, RecursionError, TokenError) as error:  # numpy reads a header as Python's words
+        raise ValueError(f"no header, {error}") from None
+    return shape, kind
 
 
 def _sums(rows: Vectors) -> NDArray[np.uint32]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sentvec.errors import InvalidInput
@@ -33,6 +34,7 @@ KINDS = {
 }
 SPLITS = {"test": ("test",), "dev": ("dev", "val", "valid", "validation", "trial"), "train": ("train",)}
 _WORDS = {word: split for split, words in SPLITS.items() for word in words}
+_ABOUT = ("readme", "license", "licence", "origin")  # files about a set
 _LANGUAGE = re.compile(r"\.[a-z]{2,3}(_[A-Za-z]{2,8})?")
 
 
@@ -67,13 +69,17 @@ def find_sets(folder: Path, *, split: str = "auto", highest: float = 5.0, progre
         raise InvalidInput(f"split {split!r} is not known. Known: auto, all, {', '.join(SPLITS)}.")
     if not folder.exists():
         raise InvalidInput(f"{folder} does not exist; give a folder with sets to evaluate on.")
+    if not (folder.is_dir() or folder.is_file()):
+        raise InvalidInput(f"{folder} is neither a folder nor a file that can be read twice; save it as a file first.")
+    if not 0 < highest < math.inf:
+        raise InvalidInput(f"the highest score is {highest}; accepted: numbers above 0.")
     walk = _Walk(folder, split, highest)
     found: list[Set] = []
     with track("Reading sets", None, progress) as advance:
         for one in walk.sets():
             found.append(one)
             advance(1)
-    found.sort(key=lambda one: one.name)
+    found = sorted(_told_apart(found), key=lambda one: one.name)
     if not found:
         seen = "; ".join(f"{path.name}: {why}" for path, why in walk.passed[:5]) or "no data files"
         raise InvalidInput(
@@ -97,9 +103,12 @@ class _Walk:
         if self.root.is_file():
             yield from self._table([self.root], self.root.stem)
             return
-        for place, folders, names in os.walk(self.root):
+        for place, folders, names in os.walk(self.root, onerror=self._unreadable):
             here = Path(place)
             folders[:] = sorted(name for name in folders if not name.startswith("."))
+            # which are not walked, so that no loop can arise
+            links = [here / name for name in folders if (here / name).is_symlink()]
+            self.passed += [(path, "a link to a folder, which is not followed; evaluate that folder") for path in links]
             if CORPUS in names and QUERIES in names:
                 folders[:] = []
                 yield from self._retrieval(here)
@@ -117,14 +126,17 @@ class _Walk:
     def _folder(self, folder: Path, names: list[str]) -> Iterator[Set]:
         tasks = [name for name in names if name.startswith("STS.input.")]
         if tasks:
-            yield read_sts_task(folder, tasks, self._name(folder), self.highest)
+            yield from self._or_pass(folder, read_sts_task(folder, tasks, self._name(folder), self.highest))
         groups: dict[str, list[Path]] = defaultdict(list)
         languages: dict[str, list[Path]] = defaultdict(list)
         for name in names:
             path = folder / name
             if name.startswith(("STS.input.", "STS.gs.")):
                 continue
-            if path.suffix.lower() in SUFFIXES and path.stem.lower() not in ("readme", "license", "licence", "origin"):
+            known = path.suffix.lower() in SUFFIXES or _LANGUAGE.fullmatch(path.suffix)
+            if known and not path.is_file():
+                self.passed.append((path, "no file: a link that leads nowhere, or a pipe"))
+            elif path.suffix.lower() in SUFFIXES and path.stem.lower() not in _ABOUT:
                 groups[f"{_without_split(path.stem)}{path.suffix}"].append(path)
             elif _LANGUAGE.fullmatch(path.suffix):
                 languages[path.stem].append(path)
@@ -132,7 +144,7 @@ class _Walk:
             yield from self._table(files, self._name(folder))
         for files in languages.values():
             if {path.suffix for path in files} == {".pos", ".neg"}:
-                yield from read_polarity(files, self._name(folder))
+                yield from self._or_pass(files[0], read_polarity(files, self._name(folder)))
             elif len(files) == 2:
                 found = read_aligned(files[0], files[1], self._name(files[0].with_suffix("")))
                 yield from self._or_pass(files[0], found)
@@ -155,6 +167,9 @@ class _Walk:
                     self.passed = [(file, why) for file, why in self.passed if file != train]
                 yield from self._or_pass(path, *found)
 
+    def _unreadable(self, error: OSError) -> None:
+        self.passed.append((Path(str(error.filename)), f"cannot be read ({error.strerror or error})"))
+
     def _or_pass(self, path: Path, *found: Set | str) -> Iterator[Set]:
         for one in found:
             if isinstance(one, str):
@@ -176,6 +191,22 @@ class _Walk:
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix() if path != self.root else self.root.resolve().name
+
+
+def _told_apart(found: list[Set]) -> list[Set]:
+    """Add the file's name to sets of one kind that would have the same name."""
+    counts = Counter((type(one), one.name) for one in found)
+    return [
+        replace(one, name=f"{one.name} ({_file_of(one).name})") if counts[type(one), one.name] > 1 else one
+        for one in found
+    ]
+
+
+def _file_of(one: Set) -> Path:
+    if isinstance(one, Retrieval):
+        return one.corpus
+    part = one.test if isinstance(one, Classification) else one.parts[0] if isinstance(one, Clustering) else one
+    return part.files[0]
 
 
 def _fields(path: Path) -> set[str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sentvec.errors import InvalidInput
+from sentvec.evaluate.checks import check_classes, check_numbers
 from sentvec.evaluate.result import Floats, Places, Result, Sample
 from sentvec.evaluate.vectors import Vectors
 from sentvec.extras import require
@@ -33,6 +35,19 @@ class LabelledPairs:
     labels: NDArray[np.int64]
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what is no set.
+
+        Raises:
+            InvalidInput: texts and labels are not as many, a label is neither 0 nor 1, or all are the same.
+        """
+        check_numbers(self.name, left=self.left, right=self.right)
+        check_numbers(self.name, texts=self.left, labels=self.labels)
+        known = set(np.unique(self.labels).tolist())
+        if odd := sorted(known - {0, 1}):
+            raise InvalidInput(f"the set {self.name!r} has the label {odd[0]}; accepted: 0 and 1.")
+        check_classes(self.name, known, "labels")
 
 
 @dataclass(frozen=True)

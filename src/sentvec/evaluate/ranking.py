@@ -17,7 +17,19 @@ Rankings = Mapping[str, Sequence[str]]
 """By query: documents, the best first."""
 
 CUTOFFS = (10, 100)
+DEEPEST = 1_000_000
+"""The largest cutoff: trec_eval counts in C, and numbers without a limit would wrap there."""
 _MEASURES = {"nDCG": "ndcg_cut", "MAP": "map_cut", "recall": "recall", "P": "P"}
+
+
+def check_cutoffs(cutoffs: Sequence[int]) -> None:
+    """Refuse values of k that are not possible.
+
+    Raises:
+        InvalidInput: one is, or there are none.
+    """
+    if not cutoffs or min(cutoffs) < 1 or max(cutoffs) > DEEPEST:
+        raise InvalidInput(f"cutoffs are {tuple(cutoffs)}; accepted: one or more numbers from 1 to {DEEPEST}.")
 
 
 def rank_scores(judged: Judgements, ranked: Rankings, cutoffs: Sequence[int] = CUTOFFS) -> dict[str, Floats]:
@@ -35,10 +47,17 @@ def rank_scores(judged: Judgements, ranked: Rankings, cutoffs: Sequence[int] = C
         By name, such as "nDCG@10": (queries,) float64, in the order of `judged`.
 
     Raises:
-        InvalidInput: a cutoff is below 1, or there is none.
+        InvalidInput: a cutoff is not possible, or there is none; a document is ranked twice for a query; an id cannot
+            be read by trec_eval.
     """
-    if not cutoffs or min(cutoffs) < 1:
-        raise InvalidInput(f"cutoffs are {tuple(cutoffs)}; accepted: one or more numbers from 1 on.")
+    check_cutoffs(cutoffs)
+    for query, names in ranked.items():
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InvalidInput(f"query {query!r}: document {twice!r} is ranked more than once; leave its best place.")
+    for ids in (judged, ranked, *judged.values(), *ranked.values()):
+        if "\0" in "".join(ids):  # where C ends a name, so that two would be one
+            raise InvalidInput("an id holds the character NUL, which trec_eval cannot read; give other ids.")
     wanted = {f"{name}.{','.join(map(str, sorted(set(cutoffs))))}" for name in _MEASURES.values()}
     # trec_eval sorts by score, and equal scores by name from the last: places as scores keep the order that we have
     places = [-float(place) for place in range(max(map(len, ranked.values()), default=0))]

@@ -15,6 +15,7 @@ from sentvec.evaluate.pairs import LabelledPairs
 from sentvec.evaluate.shapes import HEAD, Columns, columns_of
 from sentvec.evaluate.sts import Sts
 from sentvec.evaluate.tables import Table, as_number, lines_of, objects_of, read_table, shortly
+from sentvec.progress import counted
 
 _TOPICS = 3
 """Classes, at least, that clusters are looked for in: what parts two, as praise from blame, is seldom a topic."""
@@ -52,10 +53,10 @@ def read_file(path: Path, train: Path | None, name: str, both: str, highest: flo
     return [_pairs(table, columns, name, highest)]
 
 
-def read_sts_task(folder: Path, files: Sequence[str], name: str, highest: float) -> Sts:
+def read_sts_task(folder: Path, files: Sequence[str], name: str, highest: float) -> Sts | str:
     """Read a task of SemEval's: `STS.input.X.txt` (two texts a line) with `STS.gs.X.txt` (a score a line) for each X.
 
-    Lines without a score are no part of the task, as in its own files.
+    Lines without a score are no part of the task, as in its own files. Returns the set, or why there is none.
 
     Raises:
         InvalidInput: a file of scores is absent, numbers of lines differ, or a line is broken.
@@ -83,9 +84,10 @@ def read_sts_task(folder: Path, files: Sequence[str], name: str, highest: float)
             subsets.append(number)
     paths = tuple(folder / file for file in files)
     called = ", ".join(file.removeprefix("STS.input.").removesuffix(".txt") for file in files)
-    return Sts(
-        name, tuple(left), tuple(right), np.array(scores), np.array(subsets), highest, (f"subsets: {called}",), paths
-    )
+    if why := _nothing_said(scores):
+        return why
+    notes = (f"subsets: {called}",)
+    return Sts(name, tuple(left), tuple(right), np.array(scores), np.array(subsets), highest, notes, paths)
 
 
 def read_aligned(first: Path, second: Path, name: str) -> Bitext | str:
@@ -96,11 +98,11 @@ def read_aligned(first: Path, second: Path, name: str) -> Bitext | str:
     return Bitext(name, tuple(left), tuple(right), (f"{first.suffix[1:]} and {second.suffix[1:]}",), (first, second))
 
 
-def read_polarity(files: Sequence[Path], name: str) -> list[Classification]:
-    """Read one text a line from a file for each class, as Pang and Lee's sentences are kept."""
+def read_polarity(files: Sequence[Path], name: str) -> Classification | str:
+    """Read one text a line from a file for each class, as Pang and Lee's sentences are kept; or say why it is none."""
     rows = [(text, path.suffix[1:]) for path in files for _, text in lines_of(path) if text.strip()]
     whole = Labelled(tuple(text for text, _ in rows), tuple(label for _, label in rows), tuple(files))
-    return [_halved(whole, name, ())]
+    return _halved(whole, name, ())
 
 
 def read_clusters(path: Path, name: str) -> Clustering:
@@ -127,20 +129,20 @@ def _pairs(table: Table, columns: Columns, name: str, highest: float) -> Read | 
     left = tuple(table.text(row, first) for row in table.rows)
     right = tuple(table.text(row, second) for row in table.rows)
     if columns.shape == "bitext":
-        return Bitext(name, left, right, files=(table.path,))
+        return Bitext(name, left, right, files=(table.path,)) if len(left) > 1 else "one pair of sentences"
     assert columns.value is not None
     top = 1.0 if columns.shape == "pairs" else highest
     hint = "" if columns.shape == "pairs" else "; if scores go further, say so with --max-score"
     scores = np.array([table.number(row, columns.value, 0, top, hint) for row in table.rows])
-    if len(set(scores.tolist())) < 2:
-        return f"all scores are {scores[0]:g}"
+    if columns.shape == "sts" and (why := _nothing_said(scores.tolist())):
+        return why
     if columns.shape == "pairs":
         for row, score in zip(table.rows, scores, strict=True):
             if score not in (0, 1):
                 raise table.wrong(row, columns.value, f"is {score:g}, which is neither 0 nor 1")
+        if len(set(scores.tolist())) < 2:
+            return f"all labels are {scores[0]:g}"
         return LabelledPairs(name, left, right, scores.astype(np.int64), files=(table.path,))
-    if len(scores) < 3:
-        return f"a rank correlation of {len(scores)} pairs says nothing"
     subset = columns.subset
     called = [table.label(row, subset) if subset is not None else "" for row in table.rows]
     names = list(dict.fromkeys(called))
@@ -149,20 +151,27 @@ def _pairs(table: Table, columns: Columns, name: str, highest: float) -> Read | 
     return Sts(name, left, right, scores, numbers, highest, notes, (table.path,))
 
 
+def _nothing_said(scores: Sequence[float]) -> str:
+    """Return why no correlation with these scores says anything; nothing where one does."""
+    if len(scores) < 3:
+        return f"a rank correlation of {counted(len(scores), 'pair')} says nothing"
+    return f"all scores are {scores[0]:g}" if len(set(scores)) < 2 else ""
+
+
 def _labelled(table: Table, columns: Columns, train: Path | None, name: str) -> list[Read | str]:
     test = _texts(table, columns)
     if train is None or train == table.path:
         found = _halved(test, name, (table.path.name,))
-        note = found.notes
     else:
         other = read_table(train)
         where = columns_of(read_table(train, HEAD))
         if isinstance(where, str) or where.shape != "labelled":
-            raise InvalidInput(f"{train} is not like {table.path.name}, with texts and labels: {where}.")
+            why = where if isinstance(where, str) else f"it holds {where.shape}"
+            raise InvalidInput(f"{train} is not like {table.path.name}, with texts and labels: {why}.")
         note = (f"trained on {train.name}, measured on {table.path.name}",)
-        found = Classification(name, _texts(other, where), test, note)
-    if len(set(found.train.labels)) < 2:
-        return [f"only one label, {found.train.labels[0]!r}"]
+        found = _classes(name, _texts(other, where), test, note)
+    if isinstance(found, str):
+        return [found]
     sets: list[Read | str] = [found]
     if len(set(test.labels)) >= _TOPICS:
         sets.append(Clustering(name, (test,), (table.path.name,)))
@@ -175,7 +184,15 @@ def _texts(table: Table, columns: Columns) -> Labelled:
     return Labelled(texts, tuple(table.label(row, columns.value) for row in table.rows), (table.path,))
 
 
-def _halved(whole: Labelled, name: str, files: tuple[str, ...]) -> Classification:
+def _classes(name: str, train: Labelled, test: Labelled, notes: tuple[str, ...]) -> Classification | str:
+    """Return the set, or why there is none: one class, or one text of each, of which none is left to be judged by."""
+    labels = sorted(set(train.labels))
+    if len(labels) < 2:
+        return f"only one label, {labels[0]!r}" if labels else "no texts"
+    return Classification(name, train, test, notes) if test.texts else "one text of each label"
+
+
+def _halved(whole: Labelled, name: str, files: tuple[str, ...]) -> Classification | str:
     """Part texts in two, class by class, always in the same way: the first half by chance is learned from."""
     turn = np.random.default_rng(0).permutation(len(whole.texts)).tolist()
     counts = Counter(whole.labels)
@@ -190,7 +207,7 @@ def _halved(whole: Labelled, name: str, files: tuple[str, ...]) -> Classificatio
         for half in halves
     ]
     note = " ".join(("one half is learned from, the other measured on", *(f"({file})" for file in files)))
-    return Classification(name, parts[0], parts[1], (note,))
+    return _classes(name, parts[0], parts[1], (note,))
 
 
 def _range(highest: float) -> str:

@@ -214,4 +214,6 @@ def _ends(interval: Interval) -> str:
 def _p(test: Comparison | None) -> str:
     if test is None:
         return ""
+    if math.isnan(test.p):
+        return "none"
     return "< 0.001" if test.p < 0.001 else f"{test.p:.3f}"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from sentvec.errors import InvalidInput
 from sentvec.evaluate.beir import QUERIES, Retrieval
 from sentvec.evaluate.ranking import CUTOFFS, Rankings, rank_scores
 from sentvec.evaluate.result import Result, mean_of
@@ -58,6 +59,8 @@ def rank(
 ) -> Rankings:
     """Rank documents by exact comparison with every query; equal scores are ordered by the documents' ids.
 
+    Ids must differ, or the ranking of one would hide that of another.
+
     Args:
         queries: q ids.
         asked: (q, dim) their vectors.
@@ -67,17 +70,25 @@ def rank(
         kind: a similarity of `sentvec.ops.similarity`.
 
     Raises:
-        InvalidInput: k is below 1, or the vectors do not fit.
+        InvalidInput: k is below 1, an id is doubled, or vectors do not fit ids or each other.
         NonFiniteOutput: a vector holds NaN or infinity.
     """
+    for what, ids in (("query", queries), ("document", documents)):
+        if len(set(ids)) < len(ids):
+            raise InvalidInput(f"an id of a {what} is doubled; ids must differ.")
+    if len(queries) != len(asked):
+        raise InvalidInput(f"{len(queries)} ids of queries came with {len(asked)} vectors; give one for each.")
     by_id = sorted(range(len(documents)), key=documents.__getitem__)
     order: NDArray[np.int64] = np.empty(len(documents), np.int64)
     order[by_id] = np.arange(len(documents))
-    top = TopK(asked, k, kind)
+    top = TopK(asked, min(k, max(1, len(documents))), kind)  # there is no room to be kept for more than there are
     seen = 0
     for block in blocks:
-        top.add(block, order[seen : seen + len(block)])
         seen += len(block)
+        if seen <= len(documents):
+            top.add(block, order[seen - len(block) : seen])
+    if seen != len(documents):
+        raise InvalidInput(f"{len(documents)} ids of documents came with {seen} vectors; give one for each.")
     _, names = top.best()
-    ids = np.array([documents[place] for place in by_id], dtype=object)[names]  # (queries, k)
-    return dict(zip(queries, ids.tolist(), strict=True))
+    found = np.array([documents[place] for place in by_id], dtype=object)[names]  # (queries, k)
+    return dict(zip(queries, found.tolist(), strict=True))

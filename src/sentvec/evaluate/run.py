@@ -17,7 +17,7 @@ from sentvec.evaluate.bitext import Bitext, evaluate_bitext
 from sentvec.evaluate.classify import Classification, Clustering, evaluate_classification, evaluate_clustering
 from sentvec.evaluate.find import KINDS, Set
 from sentvec.evaluate.pairs import LabelledPairs, evaluate_pairs
-from sentvec.evaluate.ranking import CUTOFFS
+from sentvec.evaluate.ranking import CUTOFFS, check_cutoffs
 from sentvec.evaluate.rerank import Rerank, evaluate_rerank
 from sentvec.evaluate.result import Result
 from sentvec.evaluate.retrieval import evaluate_retrieval
@@ -51,8 +51,7 @@ class Settings:
         """
         if self.aggregation not in AGGREGATIONS:
             raise InvalidInput(f"aggregation {self.aggregation!r} is not known. Known: {', '.join(AGGREGATIONS)}.")
-        if not self.cutoffs or min(self.cutoffs) < 1:
-            raise InvalidInput(f"cutoffs are {self.cutoffs}; accepted: one or more numbers from 1 on.")
+        check_cutoffs(self.cutoffs)
         if self.resamples < 0:
             raise InvalidInput(f"resamples is {self.resamples}; accepted: 0 (no intervals) or more.")
 
@@ -113,6 +112,9 @@ def evaluate(
     for package in ("pytrec_eval", "scipy", "sklearn"):
         require(package, extra="evaluate")  # what is missing is said before hours of encoding, not after them
     chosen = settings or Settings()
+    if odd := next((one for one in sets if type(one) not in _EVALUATORS), None):
+        known = ", ".join(kind.__name__ for kind in _EVALUATORS)
+        raise InvalidInput(f"a {type(odd).__name__} is no set. Accepted: {known}; find_sets(folder).sets gives those.")
     begun = time.perf_counter()
     vectors = Vectors(model, cache=cache, workers=workers, progress=progress)
     results = []

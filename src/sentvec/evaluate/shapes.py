@@ -33,14 +33,19 @@ class Columns:
     subset: int | None = None
 
 
-def columns_of(table: Table) -> Columns | str:
-    """Return where things are, or in words why nothing can be evaluated on the table."""
+def columns_of(table: Table, *, graded: bool = False) -> Columns | str:
+    """Return where things are, or in words why nothing can be evaluated on the table.
+
+    Args:
+        table: the table, or its first rows.
+        graded: labels 0, 1 and 2 are known to be scores, and not those of inference.
+    """
     if not table.rows:
         return "no rows"
-    return _by_name(table) if table.names else _by_content(table)
+    return _by_name(table, graded) if table.names else _by_content(table, graded)
 
 
-def _by_name(table: Table) -> Columns | str:
+def _by_name(table: Table, graded: bool) -> Columns | str:
     first, second = table.place(FIRST), table.place(SECOND)
     subset = table.place(SUBSET)
     if first is not None and second is not None:
@@ -50,14 +55,14 @@ def _by_name(table: Table) -> Columns | str:
         values = _numbers(table, score)
         if not values:
             return "pairs of texts whose labels are no numbers"
-        return _scored(values, (first, second), score, subset)
+        return _scored(values, (first, second), score, subset, graded)
     text, label = table.place(TEXT), table.place(LABEL)
     if text is not None and label is not None:
         return Columns("labelled", (text,), label)
     return f"columns {', '.join(table.names[:6])} name no texts with scores or labels"
 
 
-def _by_content(table: Table) -> Columns | str:
+def _by_content(table: Table, graded: bool) -> Columns | str:
     rows = table.rows[:HEAD]
     width = max(set(widths := [len(row.cells) for row in rows]), key=widths.count)
     if width == 2:
@@ -73,13 +78,13 @@ def _by_content(table: Table) -> Columns | str:
         _mostly(as_number(row.cells[i]) is not None for row in rows if i < len(row.cells)) for i in texts
     ):
         return f"{width} columns without names, of which the last three are not text, text and number"
-    return _scored(values, texts, width - 1, None)
+    return _scored(values, texts, width - 1, None, graded)
 
 
-def _scored(values: set[float], texts: tuple[int, int], value: int, subset: int | None) -> Columns | str:
+def _scored(values: set[float], texts: tuple[int, int], value: int, subset: int | None, graded: bool) -> Columns | str:
     if values <= {0.0, 1.0}:
         return Columns("pairs", texts, value, subset)
-    if values <= {0.0, 1.0, 2.0}:
+    if values <= {0.0, 1.0, 2.0} and not graded:
         return "labels 0, 1 and 2, as those of inference: neither scores nor yes and no"
     return Columns("sts", texts, value, subset)
 

@@ -25,7 +25,7 @@ class Comparison:
     Attributes:
         difference: the first model's main score minus the second's.
         interval: of the difference, by paired bootstrap: both models are scored on the same draws.
-        p: how often chance alone would give a difference at least as large, two-sided.
+        p: how often chance alone would give a difference at least as large, two-sided; NaN where a model has no score.
         method: how `p` was found.
     """
 
@@ -67,6 +67,8 @@ def compare(first: Result, second: Result, resamples: int = RESAMPLES, seed: int
         p, method = _flipped(one.items, other.items, seed), "paired permutation test"
     else:
         p, method = _beyond(draws), "paired bootstrap"
+    if not np.isfinite(first.value - second.value):
+        p = float("nan")  # a model without a score differs from none
     return Comparison(difference=first.value - second.value, interval=_between(draws), p=p, method=method)
 
 

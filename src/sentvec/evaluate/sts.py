@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from sentvec.errors import InvalidInput
+from sentvec.evaluate.checks import check_numbers, check_scores
 from sentvec.evaluate.geometry import alignment, geometry
 from sentvec.evaluate.result import Floats, Places, Result, Sample
 from sentvec.evaluate.vectors import Vectors
@@ -45,6 +46,16 @@ class Sts:
     highest: float = 5.0
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what is no set.
+
+        Raises:
+            InvalidInput: there are no pairs, texts and scores are not as many, or a score is no number.
+        """
+        check_numbers(self.name, left=self.left, right=self.right)
+        check_numbers(self.name, texts=self.left, scores=self.scores, subsets=self.subsets)
+        check_scores(self.name, self.scores)
 
 
 def evaluate_sts(given: Sts, vectors: Vectors, aggregation: str = "all") -> Result:

@@ -106,6 +106,8 @@ def as_number(cell: Any) -> float | None:
     """
     if isinstance(cell, bool) or not isinstance(cell, str | int | float):
         return None
+    if isinstance(cell, str) and "_" in cell:  # 1_000 is a number for Python alone
+        return None
     try:
         value = float(cell)
     except (ValueError, OverflowError):
@@ -119,7 +121,7 @@ def shortly(value: Any) -> str:
     return "missing" if value is None else shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
-def read_table(path: Path, most: int | None = None) -> Table:
+def read_table(path: Path, most: int | None = None, *, commas: tuple[str, ...] = (".csv",)) -> Table:
     """Read a file by its ending; `.txt` is parted by tabs, and quotes are letters in it, as in `.tsv`.
 
     A `.csv` file whose first line has a tab is parted by tabs as well.
@@ -127,26 +129,27 @@ def read_table(path: Path, most: int | None = None) -> Table:
     Args:
         path: the file.
         most: read so many rows and no more; None reads all.
+        commas: endings of files that may be parted by commas.
 
     Raises:
         InvalidInput: it cannot be read, is not UTF-8, or a line is not what the ending says; the message names it.
     """
     if path.suffix.lower() == ".jsonl":
         return _from_objects(path, most)
-    rows = list(islice(rows_of(path), most))
+    rows = list(islice(rows_of(path, commas), most))
     first = tuple(str(cell).strip().lower() for cell in rows[0].cells) if rows else ()
     if not _NAMED.isdisjoint(first) and len(first) > 1:
         return Table(path, first, tuple(rows[1:]))
     return Table(path, (), tuple(rows))
 
 
-def rows_of(path: Path) -> Iterator[Row]:
+def rows_of(path: Path, commas: tuple[str, ...] = (".csv",)) -> Iterator[Row]:
     """Yield the rows of a file that is no JSON, a first row of names among them; how it is parted `read_table` says.
 
     Raises:
         InvalidInput: it cannot be read, is not UTF-8, or a quote is out of place; the message names the line.
     """
-    comma = path.suffix.lower() == ".csv" and "\t" not in next((line for _, line in lines_of(path)), "")
+    comma = path.suffix.lower() in commas and "\t" not in next((line for _, line in lines_of(path)), "")
     return _comma(path) if comma else _tabs(path)
 
 

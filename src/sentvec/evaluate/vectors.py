@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sentvec import __version__
 from sentvec.checkpoint.recipe import Recipe
-from sentvec.errors import NonFiniteOutput
+from sentvec.errors import InvalidInput, NonFiniteOutput
 from sentvec.evaluate.cache import Cache, keys_of
 from sentvec.evaluate.tables import place_of, shortly
 from sentvec.runtime.prompts import DOCUMENT, QUERY, prompt_of, with_stored
@@ -128,8 +128,16 @@ class Vectors:
             if error.place is None:
                 raise
             raise _broken(texts[error.place], files) from None
-        whole = np.isfinite(rows).all(axis=1)
-        if not whole.all():  # `Embedder` has looked already, but it is not the only model
+        if rows.shape != (len(texts), self.model.dim):
+            raise InvalidInput(
+                f"the model {self.model.name} gave vectors of the shape {rows.shape} for {len(texts)} texts; it says "
+                f"that they have {self.model.dim} features."
+            )
+        # `Embedder` has looked at the numbers already, but it is not the only model; and where squares are beyond
+        # float32, so are similarities, which would be equal then without a word
+        with np.errstate(over="ignore", invalid="ignore"):
+            whole = np.isfinite(np.square(rows, dtype=np.float32).sum(axis=1))
+        if not whole.all():
             raise _broken(texts[int(np.argmin(whole))], files)
         return rows
 
@@ -150,6 +158,6 @@ class Vectors:
 
 def _broken(text: str, files: Sequence[Path]) -> NonFiniteOutput:
     return NonFiniteOutput(
-        f"{place_of(text, files)}the vector of {shortly(text)} holds NaN or infinity. Try precision='float32'; if it "
-        "is float32 already, the checkpoint's weights are damaged."
+        f"{place_of(text, files)}the vector of {shortly(text)} holds NaN or infinity, or numbers too large "
+        "to be multiplied. Try precision='float32'; if it is float32 already, the checkpoint's weights are damaged."
     )

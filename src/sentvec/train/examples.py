@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from sentvec.errors import InvalidInput
 from sentvec.evaluate.tables import as_number, shortly
+from sentvec.progress import counted
 from sentvec.train.batches import Example, Examples, Kind
 from sentvec.train.kinds import Choice
 from sentvec.train.labels import Labels, find_labels
 from sentvec.train.roles import Role
-from sentvec.train.sources import Columns, Faults, counted
+from sentvec.train.sources import Columns, Faults
 
 
 @dataclass(frozen=True)

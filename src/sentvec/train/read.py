@@ -9,12 +9,13 @@ from typing import Any, get_args
 import numpy as np
 
 from sentvec.errors import InvalidInput
+from sentvec.progress import counted
 from sentvec.train.batches import Dataset, Examples, Kind
 from sentvec.train.examples import Wanted, build
 from sentvec.train.folders import is_folder, read_folder
 from sentvec.train.kinds import choose
 from sentvec.train.roles import find_roles, given_roles, known_names
-from sentvec.train.sources import SHOWN, Columns, Faults, counted, read_columns
+from sentvec.train.sources import SHOWN, Columns, Faults, read_columns
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -95,10 +96,11 @@ def _kept(columns: Named) -> frozenset[str | int]:
 def _unknown(table: Columns) -> str:
     if table.header:
         said = f"names of its columns do not say what they are: {', '.join(map(repr, table.names))}"
-        how = f'columns={{"query": {table.names[0]!r}, "positive": ...}}; known names are: {known_names()}'
+        said_how = f'columns={{"query": {table.names[0]!r}, "positive": ...}} (--column query={table.names[0]})'
+        how = f"{said_how}; known names are: {known_names()}"
     else:
         said = f"its first line names none of its {len(table.names)} columns"
-        how = 'columns={"sentence1": 1, "sentence2": 2, "score": 3}, counted from 1'
+        how = 'columns={"sentence1": 1, "sentence2": 2, "score": 3} (--column sentence1=1), counted from 1'
     return f"{table.origin}: {said}. Say it, as {how}."
 
 

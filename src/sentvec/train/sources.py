@@ -28,15 +28,6 @@ _VECTORS = frozenset(NAMES["vector"])
 Rows = Iterator[tuple[int, Mapping[str, Any]]]
 
 
-def counted(number: int, thing: str) -> str:
-    """Return a number with its thing.
-
-    >>> counted(1, "row"), counted(2000, "row")
-    ('1 row', '2,000 rows')
-    """
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
-
-
 class Faults:
     """Rows that cannot be used: how many, and why the first ones."""
 
