@@ -100,6 +100,15 @@ def test_the_cosine_to_what_is_repeated_is_told(vectors):
     assert nearest[0] == -1 and (nearest[like < 0] < 0.75).all()
 
 
+def test_a_cosine_of_one_is_reached_by_equal_vectors():
+    # of many widths, as it is by rounding that a vector is not quite as near itself as it could be
+    for width in range(3, 60):
+        rows = np.random.default_rng(width).normal(size=(3, width)).astype(np.float32).repeat(2, axis=0)
+        assert sorted(near_pairs(rows, threshold=1).left.tolist()) == [0, 2, 4]
+        assert sorted(map(sorted, communities(rows, threshold=1, least=2))) == [[0, 1], [2, 3], [4, 5]]
+        assert Novelty(width, 1).look(rows)[0].tolist() == [-1, 0, -1, 2, -1, 4]
+
+
 def test_nothing_in_nothing_out():
     none = np.zeros((0, 4), np.float32)
     assert len(near_pairs(none)) == 0

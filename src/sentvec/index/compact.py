@@ -13,16 +13,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sentvec.errors import InvalidInput, NonFiniteOutput
+from sentvec.errors import InvalidInput
 from sentvec.extras import require
+from sentvec.index.rows import Array, checked, unit
 
-Array = NDArray[np.float32]
 Keep = Literal["int8", "bits"]
 
 _WIDEST = 4.0
 """Features of a rotated vector are nearly normal, with deviation 1 / sqrt(dim); beyond four of these lies one in ten
 thousand, and int8 ends there."""
 
+
+_HALF = 65520.0  # from here on, rounding to float16 gives infinity
 
 _UNEVEN = 1e-2
 """Lengths may be off by so much: that of vectors kept as float16 is."""
@@ -40,12 +42,14 @@ def as_int8(vectors: Array) -> NDArray[np.int8]:
         (n, dim), from -127 to 127.
 
     Raises:
-        InvalidInput: a vector is not of length one (or zero), so that the scale does not fit it.
+        InvalidInput: a wrong type or shape; or a vector is not of length one (or zero), so that the scale does not
+            fit it.
+        NonFiniteOutput: a vector holds NaN or infinity.
 
     >>> as_int8(np.array([[0.5, -0.5, 0.5, 0.5]], np.float32)).tolist()
     [[32, -32, 32, 32]]
     """
-    length = np.linalg.norm(vectors, axis=1)
+    length = np.linalg.norm(checked(vectors), axis=1)
     odd = (np.abs(length - 1) > _UNEVEN) & (length != 0)
     if odd.any():
         at = int(np.argmax(odd))
@@ -71,15 +75,32 @@ def as_bits(vectors: Array) -> NDArray[np.uint8]:
     Returns:
         (n, dim / 8, rounded up).
 
+    Raises:
+        InvalidInput: a wrong type or shape; NonFiniteOutput: a vector holds NaN or infinity.
+
     >>> as_bits(np.array([[0.1, -0.1, 0.3, 0.2, -1, -1, -1, 5]], np.float32)).tolist()
     [[177]]
     """
-    return np.packbits(vectors > 0, axis=1)
+    return np.packbits(checked(vectors) > 0, axis=1)
+
+
+def as_float16(vectors: Array) -> NDArray[np.float16]:
+    """Round vectors (n, dim) float32 to two bytes for each feature.
+
+    Raises:
+        InvalidInput: a wrong type or shape, or a number beyond 65504, which float16 cannot hold; NonFiniteOutput: a
+            vector holds NaN or infinity.
+    """
+    most = np.abs(checked(vectors)).max(axis=1, initial=0)
+    if (most >= _HALF).any():
+        at = int(np.argmax(most >= _HALF))
+        raise InvalidInput(f"vector {at} holds {most[at]:g}, but float16 ends at 65504. Encode with normalize=True.")
+    return vectors.astype(np.float16)
 
 
 CODES: dict[str, Callable[[Array], NDArray[Any]]] = {
     "float32": np.asarray,
-    "float16": lambda vectors: vectors.astype(np.float16),
+    "float16": as_float16,
     "int8": as_int8,
     "bits": as_bits,
 }
@@ -123,7 +144,7 @@ class CompactIndex:
         Raises:
             InvalidInput: a wrong type or shape; NonFiniteOutput: a vector holds NaN or infinity.
         """
-        rows = self._unit(vectors)
+        rows = unit(checked(vectors, self.dim))
         bits = as_bits(rows)
         self._index.add(bits)
         self._parts.append(as_int8(rows) if self._keep == "int8" else bits)
@@ -142,7 +163,7 @@ class CompactIndex:
         Raises:
             InvalidInput, NonFiniteOutput: as for `add`; or k is below 1.
         """
-        rows = self._unit(queries)
+        rows = unit(checked(queries, self.dim))
         if k < 1:
             raise InvalidInput(f"k is {k}; accepted: 1 or more.")
         k = min(k, len(self))
@@ -164,15 +185,6 @@ class CompactIndex:
             return from_int8(codes)
         signs = np.unpackbits(codes, axis=1).astype(np.float32)
         return (2 * signs - 1) / np.float32(np.sqrt(self.dim))
-
-    def _unit(self, vectors: Array) -> Array:
-        if vectors.dtype != np.float32 or vectors.ndim != 2 or vectors.shape[1] != self.dim:
-            raise InvalidInput(f"vectors are {vectors.dtype} {vectors.shape}; accepted: float32 (n, {self.dim}).")
-        finite = np.isfinite(vectors).all(axis=1)
-        if not finite.all():
-            raise NonFiniteOutput(f"vector {int(np.argmin(finite))} of {len(vectors)} holds NaN or infinity.")
-        length = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.ascontiguousarray(vectors / np.where(length > 0, length, 1), dtype=np.float32)
 
 
 def _step(dim: int) -> float:

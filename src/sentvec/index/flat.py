@@ -7,8 +7,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sentvec.errors import InvalidInput, NonFiniteOutput
+from sentvec.errors import InvalidInput
 from sentvec.extras import require
+from sentvec.index.rows import checked, unit
 
 Metric = Literal["cosine", "inner_product"]
 
@@ -57,7 +58,7 @@ class FlatIndex:
             InvalidInput: a wrong type or shape, or an id that occurs twice.
             NonFiniteOutput: a vector holds NaN or infinity.
         """
-        rows = self._checked(vectors)
+        rows = checked(vectors, self.dim)
         if ids.dtype != np.int64 or ids.shape != (len(rows),):
             raise InvalidInput(f"ids are {ids.dtype} {ids.shape}; accepted: int64 ({len(rows)},), one a vector.")
         new = set(ids.tolist())
@@ -94,7 +95,7 @@ class FlatIndex:
             InvalidInput: a wrong type or shape, or k below 1.
             NonFiniteOutput: a query holds NaN or infinity.
         """
-        rows = self._normal(self._checked(queries))
+        rows = self._normal(checked(queries, self.dim))
         if k < 1:
             raise InvalidInput(f"k is {k}; accepted: 1 or more.")
         k = min(k, len(self))
@@ -116,20 +117,6 @@ class FlatIndex:
         order = np.lexsort((ids, -scores))[:, :k]
         return np.take_along_axis(scores, order, 1), np.take_along_axis(ids, order, 1)
 
-    def _checked(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        if vectors.dtype != np.float32 or vectors.ndim != 2 or vectors.shape[1] != self.dim:
-            raise InvalidInput(f"vectors are {vectors.dtype} {vectors.shape}; accepted: float32 (n, {self.dim}).")
-        finite = np.isfinite(vectors).all(axis=1)
-        if not finite.all():
-            raise NonFiniteOutput(f"vector {int(np.argmin(finite))} of {len(vectors)} holds NaN or infinity.")
-        return np.ascontiguousarray(vectors)
-
     def _normal(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scale to length 1 for cosine; a zero vector stays zero and scores 0 with everything."""
-        if self.metric == "inner_product":
-            return rows
-        # Dividing by the largest number first keeps the squares of huge and tiny vectors within float32.
-        largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
-        scaled = rows / np.where(largest > 0, largest, 1)
-        length = np.linalg.norm(scaled, axis=1, keepdims=True)
-        return np.ascontiguousarray(scaled / np.where(length > 0, length, 1), dtype=np.float32)
+        return rows if self.metric == "inner_product" else unit(rows)

@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentvec.errors import InvalidInput, NonFiniteOutput
+from sentvec.errors import InvalidInput
 from sentvec.extras import require
+from sentvec.index.rows import Array, checked, unit
 
-Array = NDArray[np.float32]
 Ids = NDArray[np.int64]
 
 BLOCK = 1024
 """Rows that are compared with as many others at a time: 4 MiB of scores."""
+
+_ROUNDING = 1e-6
+"""Equal vectors may have a cosine that is so much below 1, and then a threshold of 1 has to find them."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,11 @@ def near_pairs(vectors: Array, *, threshold: float = -1.0, most: int = 500_000) 
     Raises:
         InvalidInput: a wrong type or shape, or a number that cannot be; NonFiniteOutput: a vector holds NaN.
     """
-    rows = _unit(vectors)
-    _check_threshold(threshold)
-    if most < 1:
-        raise InvalidInput(f"most is {most}, which should be 1 or more.")
+    least = reached_from(threshold)
+    check_count("most", most)
+    rows = unit(checked(vectors))
     found: list[Pairs] = []
-    held, least = 0, threshold
+    held = 0
     for first, second, scores in _blocks(rows):
         near = scores >= least
         if first == second:
@@ -92,13 +94,12 @@ def communities(vectors: Array, *, threshold: float = 0.75, least: int = 10) -> 
     Raises:
         InvalidInput, NonFiniteOutput: as for `near_pairs`.
     """
-    rows = _unit(vectors)
-    _check_threshold(threshold)
-    if least < 1:
-        raise InvalidInput(f"least is {least}, which should be 1 row or more.")
+    reached = reached_from(threshold)
+    check_count("least", least)
+    rows = unit(checked(vectors))
     counts = np.zeros(len(rows), np.int64)
     for first, second, scores in _blocks(rows):
-        near = scores >= threshold
+        near = scores >= reached
         counts[first : first + len(near)] += near.sum(axis=1)
         if first != second:
             counts[second : second + near.shape[1]] += near.sum(axis=0)
@@ -108,7 +109,7 @@ def communities(vectors: Array, *, threshold: float = 0.75, least: int = 10) -> 
     groups = []
     for begin in range(0, len(centres), 64):
         for scores in rows[centres[begin : begin + 64]] @ rows.T:
-            free = np.flatnonzero((scores >= threshold) & ~taken)
+            free = np.flatnonzero((scores >= reached) & ~taken)
             if len(free) >= least:
                 taken[free] = True
                 groups.append(free[np.argsort(-scores[free], kind="stable")])
@@ -126,8 +127,7 @@ class Novelty:
     """
 
     def __init__(self, dim: int, threshold: float) -> None:
-        _check_threshold(threshold)
-        self._threshold = threshold
+        self._reached = reached_from(threshold)
         self._index: Any = require("faiss", extra="search").IndexFlatIP(dim)
         self._places: list[int] = []  # in the stream, of what the index holds
         self._count = 0
@@ -145,8 +145,7 @@ class Novelty:
         Raises:
             InvalidInput, NonFiniteOutput: as for `near_pairs`; or the vectors are of another width.
         """
-        if vectors.ndim != 2 or vectors.shape[1] != self._index.d:
-            raise InvalidInput(f"vectors are {vectors.dtype} {vectors.shape}; accepted: float32 (n, {self._index.d}).")
+        checked(vectors, self._index.d)
         like = np.full(len(vectors), -1, np.int64)
         nearest = np.full(len(vectors), -1, np.float32)
         for begin in range(0, len(vectors), BLOCK):
@@ -155,12 +154,12 @@ class Novelty:
         return like, nearest
 
     def _block(self, vectors: Array) -> tuple[Ids, Array]:
-        rows = _unit(vectors)
+        rows = unit(vectors)
         like, nearest = np.full(len(rows), -1, np.int64), np.full(len(rows), -1, np.float32)
         if self._places:
             scores, found = self._index.search(rows, 1)
             nearest = scores[:, 0]
-            like = np.where(nearest >= self._threshold, np.array(self._places)[found[:, 0]], -1)
+            like = np.where(nearest >= self._reached, np.array(self._places)[found[:, 0]], -1)
         among = rows @ rows.T
         fresh = like < 0
         for row in range(len(rows)):
@@ -169,7 +168,7 @@ class Novelty:
                 continue
             best = before[np.argmax(among[row, before])]
             nearest[row] = max(nearest[row], among[row, best])
-            if among[row, best] >= self._threshold:
+            if among[row, best] >= self._reached:
                 like[row], fresh[row] = self._count + best, False
         self._index.add(rows[fresh])
         self._places += (self._count + np.flatnonzero(fresh)).tolist()
@@ -193,16 +192,22 @@ def _best(found: list[Pairs], most: int) -> Pairs:
     return Pairs(scores[order], left[order], right[order])
 
 
-def _unit(vectors: Array) -> Array:
-    if vectors.dtype != np.float32 or vectors.ndim != 2:
-        raise InvalidInput(f"vectors are {vectors.dtype} {vectors.shape}; accepted: float32 (n, dim).")
-    finite = np.isfinite(vectors).all(axis=1)
-    if not finite.all():
-        raise NonFiniteOutput(f"vector {int(np.argmin(finite))} of {len(vectors)} holds NaN or infinity.")
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.ascontiguousarray(vectors / np.where(length > 0, length, 1), dtype=np.float32)
+def reached_from(threshold: float) -> float:
+    """Return from which computed cosine on a threshold is reached.
 
-
-def _check_threshold(threshold: float) -> None:
+    Raises:
+        InvalidInput: it is no cosine.
+    """
     if not -1 <= threshold <= 1:
         raise InvalidInput(f"threshold is {threshold}, which should be a cosine, from -1 to 1.")
+    return threshold - _ROUNDING
+
+
+def check_count(name: str, count: int) -> None:
+    """Refuse a number of rows or pairs that is below 1.
+
+    Raises:
+        InvalidInput: it is; the message calls it `name`.
+    """
+    if count < 1:
+        raise InvalidInput(f"{name} is {count}, which should be 1 or more.")
