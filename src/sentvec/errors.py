@@ -79,7 +79,15 @@ class UnknownPooling(ConfigError):
 
 
 class HeadNotFound(ModelError):
-    """The checkpoint has no head for the task that is asked of it; the message names the one it has."""
+    """The checkpoint has no head for the task that is asked of it; the message names the one it has.
+
+    Attributes:
+        there: names of the heads that it has.
+        seen: what its files say of heads, in words.
+    """
+
+    there: tuple[str, ...] = ()
+    seen: str = ""
 
 
 class TokenizerError(ModelError):

@@ -16,7 +16,7 @@ def require(module: str, *, extra: str) -> ModuleType:
         extra: the extra of sentvec that installs it, such as ``"search"``.
 
     Raises:
-        MissingExtra: the package is not installed; the message is the exact pip command.
+        MissingExtra: the package is not installed; the message has the exact pip command.
     """
     try:
         return importlib.import_module(module)
@@ -25,5 +25,5 @@ def require(module: str, *, extra: str) -> ModuleType:
             raise  # the package is there, but one of its own needs is not: a different fault
         raise MissingExtra(
             f"This needs the package {module!r}, which is not installed. "
-            f'Install it with: pip install "sentvec[{extra}]"'
+            f'Install it with: pip install "sentvec[{extra}]" (in a checkout of sentvec: pip install ".[{extra}]")'
         ) from None

@@ -152,4 +152,15 @@ def test_the_head_that_is_there_is_named(tmp_path: Path, run: Run) -> None:
     tiny(tmp_path, "bert", "ForMaskedLM")
     ended = run("run", "ner", "a", "-m", tmp_path)
     assert ended.code == 1
-    assert "Ask for masked-lm" in ended.err
+    assert f"{tmp_path} has no head for ner: config.json says BertForMaskedLM" in ended.err
+    assert "It can do fill-mask." in ended.err
+
+
+def test_the_words_are_those_that_were_given(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_bert(tmp_path / "plain")
+    monkeypatch.chdir(tmp_path)
+    ended = run("run", "fill-mask", "a", "-m", "plain")
+    assert ended.code == 1
+    assert ended.err.startswith("error: plain has no head for fill-mask: ") and str(tmp_path) not in ended.err
+    assert "masked-lm" not in ended.err
+    assert "Give a model that was trained for fill-mask; this one can do feature-extraction and text-sim" in ended.err

@@ -163,11 +163,13 @@ def _chosen(parts: Parts, family: Family, task: str | None, root: Path) -> str:
         return task  # or its weights are missing, which is told by name
     asked = f"no head for {task}" if task is not None else "no task head" if not there else "several task heads"
     found = ", ".join(f"{name} ({family.rows[name].suffix})" for name in there)
-    raise HeadNotFound(
-        f"{root} has {asked}: config.json says {_architectures(parts.config)}, and the weights hold "
-        f"{found or 'the encoder alone'}. "
+    seen = f"config.json says {_architectures(parts.config)}, and the weights hold {found or 'the encoder alone'}"
+    error = HeadNotFound(
+        f"{root} has {asked}: {seen}. "
         + (f"Ask for {'one of these' if len(there) > 1 else there[0]}." if there else "Use it as an Embedder.")
     )
+    error.there, error.seen = tuple(there), seen
+    raise error
 
 
 def _declared(config: Mapping[str, Any], family: Family) -> str | None:

@@ -106,7 +106,22 @@ def pipeline(
     if name == "text-similarity":
         return TextSimilarity(_comparing(model, where), truncate=truncate)
     kind = TASKS[name]
-    return kind(HeadedModel.from_pretrained(model, kind.head, **where, whole=not truncate))
+    try:
+        headed = HeadedModel.from_pretrained(model, kind.head, **where, whole=not truncate)
+    except HeadNotFound as error:
+        raise _unable(task, os.fspath(model), error) from None
+    return kind(headed)
+
+
+def _unable(task: str, model: str, error: HeadNotFound) -> HeadNotFound:
+    """Say it in the names that the user gave and can give: those of tasks, not of heads and folders."""
+    able = [name for name, kind in TASKS.items() if kind.head in error.there]
+    advice = (
+        f"It can do {' and '.join(able)}."
+        if able
+        else f"Give a model that was trained for {task}; this one can do {' and '.join(HEADLESS)}."
+    )
+    return HeadNotFound(f"{model} has no head for {task}: {error.seen}. {advice}")
 
 
 def _comparing(model: str | os.PathLike[str], where: dict[str, Any]) -> Embedder | Reranker:
