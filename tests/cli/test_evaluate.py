@@ -96,7 +96,7 @@ def scores(content):
 
 def counts(ended):
     """Return how many texts each model encoded, and how many were in the cache."""
-    found = re.findall(r": (\d+) texts encoded, (\d+) vectors were in", ended.err)
+    found = re.findall(r": (\d+) texts? encoded, (\d+) vectors? in", ended.err)
     return [(int(encoded), int(cached)) for encoded, cached in found]
 
 
@@ -119,7 +119,7 @@ def test_the_table_has_every_set(sentvec, sets, expected, monkeypatch):
         if one.interval is not None:
             assert row[4] == f"{100 * one.interval.low:.2f} to {100 * one.interval.high:.2f}"
     assert ["mean of sts", "sts", f"{100 * expected.means()['sts']:.2f}", "2 sets"] in rows
-    assert "1 files are of other splits" in ended.err and "words.txt: one column" in ended.err
+    assert "passed over: 1 file of other splits" in ended.err and "words.txt: one column" in ended.err
     assert "README" not in ended.err
 
 
@@ -185,7 +185,7 @@ def test_a_changed_model_takes_nothing_from_the_cache(sentvec, sets, models, tmp
 
 def test_the_cache_can_be_elsewhere_or_nowhere(sentvec, sets, tmp_path):
     ended = sentvec(sets, *FEW, "--kind", "pairs", "--cache", "kept")
-    assert f"vectors were in {Path('kept')}" in ended.err and list(tmp_path.glob("kept/*/*.part"))
+    assert f"vectors in {Path('kept')} already" in ended.err and list(tmp_path.glob("kept/*/*.part"))
     assert not (tmp_path / "cache").exists()
     for _ in range(2):
         ended = sentvec(sets, *FEW, "--kind", "pairs", "--no-cache")
@@ -271,7 +271,7 @@ def break_nothing(folder):
         (("sets/topics", "--kind", "sts"), break_nothing, "there are 2 sets, but none of the kind sts"),
         (("sets", "--split", "tset"), break_nothing, "split 'tset' is not known. Known: auto, all, test"),
         (("sets", "--aggregation", "median"), break_nothing, "aggregation 'median' is not known"),
-        (("sets", "--k", "0"), break_nothing, "cutoffs are (0,); accepted: one or more numbers from 1 on"),
+        (("sets", "--k", "0"), break_nothing, "cutoffs are (0,); accepted: one or more numbers from 1 to 1000000"),
         (("sets", "--resamples", "-1"), break_nothing, "resamples is -1; accepted: 0 (no intervals) or more"),
         (
             ("sets", "--resamples", "0", "--against", "x/y"),
@@ -281,6 +281,8 @@ def break_nothing(folder):
         (("sets", "--no-cache", "--cache", "c"), break_nothing, "--no-cache keeps no vectors, and --cache"),
         (("sets", "--against", "x/y"), break_nothing, "x/y"),
         (("sets", "--workers", "0"), break_nothing, "workers is 0"),
+        (("sets", "--max-score", "nan"), break_nothing, "the highest score is nan; accepted: numbers above 0"),
+        (("sets", "--k", "1000000000000"), break_nothing, "accepted: one or more numbers from 1 to 1000000"),
         (("sets/README.md",), break_nothing, "holds no set that can be evaluated"),
     ],
 )
@@ -298,6 +300,16 @@ def test_an_output_that_is_a_file_is_told_at_once(sentvec, sets, tmp_path):
         ended = sentvec(sets, "-o", output)
         assert ended.code == 1 and "out is a file; give a folder for evaluation.md" in ended.err
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_name_that_is_no_utf8_is_written_all_the_same(sentvec, tmp_path):
+    write_sets(tmp_path / "sets")
+    (tmp_path / "sets" / "same.csv").rename(tmp_path / "sets" / "caf\udce9.csv")
+    ended = sentvec("sets", *FEW, "--kind", "pairs", "-o", "out", "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text("utf-8")) == json.loads(ended.out)
+    assert r"caf\udce9" in (tmp_path / "out" / "evaluation.md").read_text("utf-8")
+    ElementTree.parse(tmp_path / "out" / "evaluation.svg")
 
 
 @pytest.mark.parametrize("arguments", [("--k", "ten"), ("--nothing",), ()])

@@ -71,6 +71,28 @@ def test_what_cannot_be_fitted_is_one_line(fit, model, tmp_path, arguments, told
     assert not (tmp_path / "new").exists()
 
 
+def test_a_folder_with_something_in_it_is_not_written_over(fit, model, tmp_path):
+    before = {path: path.read_bytes() for path in model.rglob("*") if path.is_file()}
+    ended = fit("pca", model, "gone.txt", "-o", model)
+    assert ended.code == 1 and f"{model} is there, and not empty; give a new folder" in ended.err
+    assert {path: path.read_bytes() for path in model.rglob("*") if path.is_file()} == before
+    (tmp_path / "new").mkdir()
+    assert fit("pca", model, "texts.txt", "-o", "new", "--dim", 8).code == 0
+    assert loaded(tmp_path / "new").dim == 8
+    assert "new is there, and not empty" in fit("pca", model, "texts.txt", "-o", "new").err
+
+
+def test_a_model_that_is_not_whole_has_no_name(fit, model, tmp_path, monkeypatch):
+    def full(folder, checkpoint):
+        (folder / "config.json").write_text("{}")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sentvec.runtime.embedder.save_checkpoint", full)
+    ended = fit("pca", model, "texts.txt", "-o", "deep/new")
+    assert ended.code == 1 and "deep/new cannot be written (No space left on device)" in ended.err
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == []
+
+
 def test_a_file_is_not_written_over(fit, model, tmp_path):
     ended = fit("pca", model, "texts.txt", "-o", "texts.txt")
     assert ended.code == 1 and "texts.txt is a file; give a folder" in ended.err

@@ -119,14 +119,24 @@ class TestLayers:
         assert pairs[1:] == [("b", "c"), ("d", "e")]
         assert pairs[0] == ('the "cat', "a")
 
+    def test_grades_are_scores(self, tmp_path):
+        from sentvec.cli.pairs import read_pairs
+
+        (tmp_path / "sts.jsonl").write_text(
+            "".join(json.dumps({"text1": "a", "text2": "b", "score": i}) + "\n" for i in (0, 1, 2))
+        )
+        assert read_pairs(tmp_path / "sts.jsonl") == ([("a", "b")] * 3, [0, 1, 2])
+
     @pytest.mark.parametrize(
         ("content", "said"),
         [
-            (b"a,b,1\na,b\n", "row 2: no two texts and a number"),
-            (b"a,b,much\n", "row 1: no two texts"),
-            (b"a,b,nan\n", "row 1: no two texts"),
-            (b"\xff,b,1\n", "not UTF-8"),
-            (b"", "0 pairs says nothing"),
+            (b"a,b,1\nc,d,3\na,b\n", "sts.csv, line 3: column 3 is missing, which is not a number"),
+            (b"a,b,1\nc,d,3\ne,f,nan\n", "sts.csv, line 3: column 3 is 'nan', which is not a number"),
+            (b"a,b,much\n", "sts.csv holds no scored pairs of texts (3 columns without names"),
+            (b"text1,text2\na,b\n", "sts.csv holds no scored pairs of texts (it holds bitext)"),
+            (b"a,b,1\n\xff,b,1\n", "sts.csv, line 2: not UTF-8"),
+            (b'a,b,1\n"c,d,3\n', "sts.csv, line 2: unexpected end of data"),
+            (b"", "sts.csv holds no scored pairs of texts (no rows)"),
         ],
     )
     def test_rows_that_are_no_pairs_are_named(self, sentvec, tmp_path, content, said):

@@ -17,7 +17,7 @@ from sentvec.runtime import engine, fitting, flow
 
 WORDS = ["the", "cat", "sat", "on", "mat", "dog", "un", "affable", "query", "passage"]
 TEXTS = [f"{a} {b} {c}" for a in WORDS for b in WORDS for c in WORDS][::3]
-LINEAR = ("whitening", "pca", "all_but_the_top", "standardisation", "rotation")
+LINEAR = tuple(affine.POSTPROCESSINGS)
 KINDS = (*LINEAR, "flow")
 
 
@@ -40,7 +40,7 @@ def loaded(folder):
     return Embedder.from_pretrained(folder, device="cpu")
 
 
-@pytest.mark.parametrize("kind", LINEAR[:4])
+@pytest.mark.parametrize("kind", ["whitening", "pca", "all_but_the_top", "standardisation"])
 def test_vectors_are_those_of_the_map_applied_by_hand(tiny, kind):
     dim = 8 if kind in ("whitening", "pca") else None
     before = tiny.encode(TEXTS).astype(np.float64)
@@ -148,6 +148,8 @@ def test_a_flow_that_does_not_fit_is_refused(tiny, tmp_path):
         ("depth", 9, "config.json says depth, width"),
         ("width", 10**12, "config.json says depth, width"),
         ("width", None, "config.json says depth, width"),
+        ("width", [256], "config.json says depth, width"),
+        ("depth", {}, "config.json says depth, width"),
     ):
         config.write_text(json.dumps(whole | {key: value}))
         with pytest.raises(ModelError, match=told):
@@ -207,7 +209,7 @@ def test_a_model_saved_over_a_fitted_one_is_not_taken_for_it(tiny, tmp_path):
 def test_what_cannot_be_fitted_is_told(tiny, folder):
     with pytest.raises(InvalidInput, match="post-processing 'whiten' is not known. Known: whitening, pca, .*, flow"):
         tiny.fit_postprocessing("whiten", TEXTS)
-    with pytest.raises(InvalidInput, match="dim is 8, but a flow keeps all features"):
+    with pytest.raises(InvalidInput, match="dim is 8, but flow keeps all features"):
         tiny.fit_postprocessing("flow", TEXTS, dim=8)
     with pytest.raises(InvalidInput, match="9 texts are too few for a flow"):
         tiny.fit_postprocessing("flow", TEXTS[:9])
@@ -219,6 +221,16 @@ def test_what_cannot_be_fitted_is_told(tiny, folder):
         tiny.fit_postprocessing("pca", TEXTS, normalize=False)
     with pytest.raises(InvalidInput, match="bfloat16 cannot be fitted. Load it with precision='float32'"):
         Embedder.from_pretrained(folder, device="cpu", precision="bfloat16").fit_postprocessing("pca", TEXTS)
+
+
+@pytest.mark.parametrize(("kind", "dim"), [("whitening", 33), ("pca", 0), ("pca", 2.5), ("rotation", 8), ("flow", 8)])
+def test_a_number_of_features_that_cannot_be_is_told_before_texts_are_read(tiny, kind, dim):
+    def texts():
+        raise AssertionError("read")
+        yield
+
+    with pytest.raises(InvalidInput, match=rf"dim is {dim}, (which should be a whole number from 1 to 32|but {kind})"):
+        tiny.fit_postprocessing(kind, texts(), dim=dim)
 
 
 def test_texts_are_read_as_they_are_encoded(tiny, monkeypatch):
@@ -295,6 +307,9 @@ def test_pairs_that_cannot_be_fitted_are_told(tiny):
         ({"calibration": {"slope": "steep"}}, "slope is 'steep', which should be a number"),
         ({"calibration": {"slope": -1, "offset": 0, "threshold": 0, "pairs": 1}}, "slope is -1"),
         ({"calibration": {"slope": float("nan")}}, "slope is nan, which should be a number"),
+        ({"calibration": {"slope": 10**400}}, "slope is 1000.*0, which should be a number"),
+        ({"calibration": {"slope": 1, "offset": float("inf")}}, "offset is inf, which should be a number"),
+        ({"postprocessing": {"kind": "pca", "texts": -(10**400)}}, "texts is -1000.*0, which should be a number"),
         ({"calibration": []}, r"calibration should be an object, but is \[\]"),
         ({"postprocessing": {"texts": 3}}, "postprocessing should name a kind"),
         ({"postprocessing": {"kind": "pca"}}, "texts is None, which should be a number"),

@@ -6,7 +6,7 @@ were fitted, so that they are not fitted once more on top, and holds what senten
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -70,6 +70,6 @@ def write_fitted(root: Path, fitted: Fitted | None, calibration: Calibration | N
 
 def _number(row: Mapping[str, Any], key: str, path: Path) -> float:
     value = row.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"{path}: {key} is {value!r}, which should be a number. Fit again and save.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < sys.float_info.max:
+        raise ConfigError(f"{path}: {key} is {repr(value)[:40]}, which should be a number. Fit again and save.")
     return value

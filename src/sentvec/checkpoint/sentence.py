@@ -245,7 +245,7 @@ def _flow(folder: Path, width: int) -> Flow:
     sizes = [config.get(key) for key in ("depth", "width")]
     # before memory is taken for what a config makes up: the weights have to be of these sizes
     read = [tuple(value.shape) for key, value in tensors.items() if key.endswith(".read.weight")]
-    if set(read) != {(sizes[1], width // 2)} or len(read) != sizes[0]:
+    if not read or len(read) != sizes[0] or any(shape != (sizes[1], width // 2) for shape in read):
         raise WeightsError(
             f"{folder / name} has couplings of the shapes {read}, config.json says depth, width {sizes}."
         )

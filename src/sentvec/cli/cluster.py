@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from sentvec.cli.common import DEFAULT_MODEL, Device, Model, Offline, json_line, open_model, shown
+from sentvec.cli.common import DEFAULT_MODEL, Device, Model, Offline, json_line, one_line, open_model
 from sentvec.cli.dedupe import Field, JsonLines, Source
 from sentvec.cli.rows import read_texts
+from sentvec.progress import counted
 
 
 def cluster(
@@ -26,14 +27,19 @@ def cluster(
     Texts near no centre are in no group. Every text is compared with every other; memory holds the texts and their
     vectors. Rows count from 0.
     """
+    from sentvec.index.mining import check_count, communities, reached_from
+
+    reached_from(threshold)  # what cannot be is said before anything is encoded
+    check_count("least", least)
     texts = list(read_texts(source, field))
     embedder = open_model(model, device, offline=local_files_only)
-    from sentvec.index.mining import communities
-
     groups = [group.tolist() for group in communities(embedder.encode(texts), threshold=threshold, least=least)]
     for number, rows in enumerate(groups, start=1):
         if as_json:
             typer.echo(json_line({"group": number, "rows": rows, "texts": [texts[row] for row in rows]}))
         else:
-            typer.echo("\n".join([f"group {number}: {len(rows)} texts", *(f"  {shown(texts[row])}" for row in rows)]))
-    typer.echo(f"{sum(map(len, groups))} of {len(texts)} texts are in {len(groups)} groups", err=True)
+            head = f"group {number}: {counted(len(rows), 'text')}"
+            typer.echo("\n".join([head, *(f"  {one_line(texts[row])}" for row in rows)]))
+    found = f"{sum(map(len, groups)):,} of {counted(len(texts), 'text')} in {counted(len(groups), 'group')}"
+    hint = f"; --least {least} is the fewest texts of a group, --threshold {threshold:g} the least cosine to its centre"
+    typer.echo(found if groups else found + hint, err=True)

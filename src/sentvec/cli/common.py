@@ -38,6 +38,15 @@ def shown(text: str) -> str:
     return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def one_line(text: str) -> str:
+    r"""Return a text for a place where a line or a tab ends it: `shown`, with line ends and tabs escaped as well.
+
+    >>> one_line("two\nlines")
+    'two\\nlines'
+    """
+    return shown(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def json_line(content: object) -> str:
     """Return JSON on one line, in which what could steer a terminal is escaped; it reads back as it was."""
     return escaped(json.dumps(content, ensure_ascii=False))

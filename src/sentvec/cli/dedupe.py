@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from itertools import islice, tee
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from sentvec.cli.common import DEFAULT_MODEL, Device, Model, Offline, json_line, open_model, shown
 from sentvec.cli.rows import read_texts
+from sentvec.progress import counted
 
 Source = Annotated[Path | None, typer.Argument(help="A text, .jsonl, .csv or .tsv file; - or none: stdin.")]
 Field = Annotated[str, typer.Option(help="Field or column that holds the text.")]
@@ -28,13 +30,16 @@ def dedupe(
 ) -> None:
     """Print each text that no text kept before it says already, one a line.
 
-    Texts are read and printed as a stream; memory holds the vectors of those that were kept. With --json every
-    text is printed, with its row, the row that it repeats (or null) and the cosine to that one, or to the nearest.
+    Texts are read and printed as a stream; memory holds the vectors of those that were kept. A file or a pipe gets
+    them as they are, but for line ends inside a text, which become blanks. With --json every text is printed, with
+    its row, the row that it repeats (or null) and the cosine to that one, or to the nearest.
     """
+    from sentvec.index.mining import Novelty, reached_from
+
+    reached_from(threshold)  # what cannot be is said before a model is loaded
     texts = read_texts(source, field)
     embedder = open_model(model, device, offline=local_files_only)
-    from sentvec.index.mining import Novelty
-
+    as_printed = shown if sys.stdout.isatty() else str  # marks that could steer a terminal may be letters of a text
     novelty = Novelty(embedder.dim, threshold)
     printed, encoded = tee(texts)  # no more is held than the encoder reads ahead
     kept = row = 0
@@ -45,10 +50,10 @@ def dedupe(
             if as_json:
                 typer.echo(json_line({"row": row, "text": text, "repeats": repeats, "cosine": round(cosine, 6)}))
             elif repeats is None:
-                typer.echo(shown(text))
+                typer.echo(as_printed(text.replace("\n", " ")))
             kept += repeats is None
             row += 1
-    typer.echo(f"{kept} of {row} texts are kept", err=True)
+    typer.echo(f"kept {kept:,} of {counted(row, 'text')}", err=True)
 
 
 def _beside(texts: Iterator[str], like: list[int], nearest: list[float]) -> Iterator[tuple[str, int, float]]:

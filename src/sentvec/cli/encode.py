@@ -15,6 +15,7 @@ from sentvec.cli.common import DEFAULT_MODEL, Device, Model, Offline, json_line,
 from sentvec.cli.output import Output, whole
 from sentvec.cli.rows import Row, read_rows, read_texts
 from sentvec.errors import InvalidInput
+from sentvec.progress import counted
 
 if TYPE_CHECKING:
     from sentvec.runtime.embedder import Embedder
@@ -80,7 +81,7 @@ def encode(
             else:
                 count = _write_lines(file, _pairs(embedder, texts, store, options))
     kept = "" if store == "float32" else f" as {store}"
-    typer.echo(f"{count} vectors of {dim or embedder.dim} features{kept}: {output}", err=True)
+    typer.echo(f"{counted(count, 'vector')} of {dim or embedder.dim} features{kept}: {output}", err=True)
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def _encode_to(folder: Path, embedder: Embedder, rows: Iterator[Row], **options:
     ids = (number if name is None else name for number, (name, _) in enumerate(named))
     done = embedder.encode_to(folder, (text for _, text in texted), ids=ids, **options)
     before = f", {done.resumed} of them from before" if done.resumed else ""
-    typer.echo(f"{done.rows} vectors in {done.shards} parts{before}: {folder}", err=True)
+    typer.echo(f"{counted(done.rows, 'vector')} in {counted(done.shards, 'part')}{before}: {folder}", err=True)
 
 
 def _check_output(path: Path, source: Path | None) -> None:

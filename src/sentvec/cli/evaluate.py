@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sentvec.cli.common import Device, Json, Offline, escaped, open_model, shown
-from sentvec.cli.output import whole
+from sentvec.cli.output import check_folder, whole
 from sentvec.errors import InvalidInput
+from sentvec.progress import counted
 
 if TYPE_CHECKING:
     from sentvec.evaluate.find import Found
@@ -61,7 +61,7 @@ def evaluate(
     settings = Settings(cutoffs=tuple(cutoff or (10, 100)), aggregation=aggregation, resamples=resamples)
     check_kinds(kind or ())
     if output is not None:
-        _check_folder(output)
+        check_folder(output, ", ".join(_FILES))
     found = find_sets(folder, split=split, highest=max_score)
     sets = of_kinds(found.sets, kind or ())
     kept = None if no_cache else cache or default_folder()
@@ -87,8 +87,9 @@ def evaluate(
 
 def _say(report: Report, kept: Path | None) -> None:
     counts = report.counts
-    where = f", {counts.cached} vectors were in {kept}" if kept is not None else ""
-    typer.echo(shown(f"{report.model}: {counts.encoded} texts encoded{where}; {report.seconds:.1f} s in all"), err=True)
+    where = f", {counted(counts.cached, 'vector')} in {kept} already" if kept is not None else ""
+    encoded = f"{report.model}: {counted(counts.encoded, 'text')} encoded"
+    typer.echo(shown(f"{encoded}{where}; {report.seconds:.1f} s in all"), err=True)
 
 
 def _print(result: Shown, *, as_json: bool) -> None:
@@ -121,21 +122,13 @@ def _print(result: Shown, *, as_json: bool) -> None:
 def _say_passed(found: Found) -> None:
     others = [path for path, why in found.passed if why.startswith("another split")]
     if others:
-        typer.echo(f"{len(others)} files are of other splits; --split says which are evaluated", err=True)
+        count = counted(len(others), "file")
+        typer.echo(f"passed over: {count} of other splits; --split says which are evaluated", err=True)
     passed = [(path, why) for path, why in found.passed if path not in others]
     for path, why in passed[:_SHOWN]:
         typer.echo(shown(f"passed over: {path}: {why}"), err=True)
     if len(passed) > _SHOWN:
-        typer.echo(f"passed over: {len(passed) - _SHOWN} more files, which hold no such set either", err=True)
-
-
-def _check_folder(path: Path) -> None:
-    """Refuse, before hours of work, what could not be written after them."""
-    there = next(place for place in (path, *path.absolute().parents) if place.exists())
-    if not there.is_dir():
-        raise InvalidInput(f"{there} is a file; give a folder for {', '.join(_FILES)}.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise InvalidInput(f"{there} may not be written to; give another folder for {', '.join(_FILES)}.")
+        typer.echo(f"passed over: {counted(len(passed) - _SHOWN, 'more file')} without such a set", err=True)
 
 
 def _write(folder: Path, result: Shown, reports: list[Report]) -> None:
@@ -145,5 +138,5 @@ def _write(folder: Path, result: Shown, reports: list[Report]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in zip(_FILES, (markdown(result), to_json(result) + "\n", chart(reports)), strict=True):
         with whole(folder / name) as file:
-            file.write(text.encode())
+            file.write(text.encode(errors="backslashreplace"))  # a file's name may hold half a character
         typer.echo(shown(f"written: {folder / name}"), err=True)

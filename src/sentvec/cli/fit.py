@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sentvec.cli.common import Device, Offline, open_model
+from sentvec.cli.common import Device, Offline, open_model, shown
+from sentvec.cli.output import check_new_folder, whole_folder
 from sentvec.cli.pairs import read_pairs
 from sentvec.cli.rows import read_texts
 from sentvec.errors import InvalidInput
@@ -23,7 +24,7 @@ def fit(
     source: Annotated[
         Path, typer.Argument(help="Texts: a text, .jsonl, .csv or .tsv file. Calibration: scored pairs.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to save the fitted model in.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder for the fitted model.")],
     dim: Annotated[int | None, typer.Option(help="Features to keep: whitening and pca.")] = None,
     related_from: Annotated[
         float | None, typer.Option(help="Calibration: pairs with this score or more are related. Default: 0 to 1.")
@@ -45,8 +46,7 @@ def fit(
         raise InvalidInput(f"--related-from is for calibration, and {kind} has no scores.")
     if kind == CALIBRATION and dim is not None:
         raise InvalidInput("--dim is for whitening and pca; calibration changes no vectors.")
-    if output.exists() and not output.is_dir():
-        raise InvalidInput(f"{output} is a file; give a folder to save to.")
+    check_new_folder(output, "the fitted model")
     if kind == CALIBRATION:
         pairs, scores = read_pairs(source)
         labels = scores if related_from is None else [float(score >= related_from) for score in scores]
@@ -61,5 +61,6 @@ def fit(
         fitted = embedder.fit_postprocessing(kind, texts, dim=dim, prompt_name=prompt_name, workers=workers)
         assert fitted.recipe.fitted is not None
         told = f"from {fitted.recipe.fitted.texts} texts; vectors have {fitted.dim} features"
-    fitted.save_pretrained(output)
-    typer.echo(f"{kind} {told}: {output}", err=True)
+    with whole_folder(output) as folder:
+        fitted.save_pretrained(folder)
+    typer.echo(shown(f"{kind} {told}: {output}"), err=True)

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from sentvec.cli.common import DEFAULT_MODEL, Device, Model, Offline, json_line, open_model, shown
+from sentvec.cli.common import DEFAULT_MODEL, Device, Model, Offline, json_line, one_line, open_model
 from sentvec.cli.dedupe import Field, JsonLines, Source
 from sentvec.cli.rows import read_texts
+from sentvec.progress import counted
 
 
 def mine_paraphrases(
@@ -25,15 +26,18 @@ def mine_paraphrases(
 
     Every text is compared with every other; memory holds the texts and their vectors. Rows count from 0.
     """
+    from sentvec.index.mining import check_count, near_pairs, reached_from
+
+    reached_from(threshold)  # what cannot be is said before anything is encoded
+    check_count("most", most)
     texts = list(read_texts(source, field))
     embedder = open_model(model, device, offline=local_files_only)
-    from sentvec.index.mining import near_pairs
-
     found = near_pairs(embedder.encode(texts), threshold=threshold, most=most)
     for score, left, right in zip(found.scores.tolist(), found.left.tolist(), found.right.tolist(), strict=True):
         if as_json:
             sides = {"rows": [left, right], "texts": [texts[left], texts[right]]}
             typer.echo(json_line({"cosine": round(score, 6), **sides}))
         else:
-            typer.echo(f"{score:.4f}\t{shown(texts[left])}\t{shown(texts[right])}")
-    typer.echo(f"{len(found)} pairs among {len(texts)} texts", err=True)
+            typer.echo(f"{score:.4f}\t{one_line(texts[left])}\t{one_line(texts[right])}")
+    told = f"{counted(len(found), 'pair')} among {counted(len(texts), 'text')}"
+    typer.echo(told if len(found) else f"{told}; --threshold {threshold:g} is the least cosine of a pair", err=True)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sentvec.cli.common import Device, Json, Offline, open_model
 from sentvec.cli.index import DEFAULT_COLLECTION, Collected, OwnModel, one_json_line, shown_path
+from sentvec.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from sentvec.search.types import Hit
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sentvec.runtime.reranker import Reranker
+    from sentvec.search.types import Hit, TextEncoder
 
 
 # What a line may be broken after: spaces, and Chinese letters with the marks that close them.
@@ -22,9 +28,15 @@ _INDENT = " " * 12
 
 
 def search(
-    query: Annotated[list[str], typer.Argument(help="What you want to know; quotes are not needed.")],
+    query: Annotated[list[str] | None, typer.Argument(help="What you want to know; quotes are not needed.")] = None,
     collection: Collected = DEFAULT_COLLECTION,
     k: Annotated[int, typer.Option("-k", "--top", min=1, help="How many passages to show.")] = 10,
+    where: Annotated[str | None, typer.Option(help='Filter, as JSON: \'{"year": {">": 2020}, "lang": "zh"}\'.')] = None,
+    hybrid: Annotated[bool, typer.Option("--hybrid", help="Rank by words as well as by vectors.")] = False,
+    words: Annotated[bool, typer.Option("--words", help="Rank by words alone, without a model.")] = False,
+    rerank: Annotated[str | None, typer.Option(help="A cross-encoder that scores the best 50 again.")] = None,
+    like: Annotated[str | None, typer.Option(help="In place of a question: the id of a passage.")] = None,
+    diversity: Annotated[float, typer.Option(min=0.0, max=1.0, help="Above 0: passages that differ.")] = 0.0,
     model: OwnModel = None,
     device: Device = "auto",
     local_files_only: Offline = False,
@@ -37,18 +49,34 @@ def search(
     """
     from sentvec.search.collection import Collection
 
-    asked = " ".join(query)
+    asked = " ".join(query or ())
+    if (like is None) == (not asked):
+        raise InvalidInput("Give either a question or --like ID, the id of a passage that --json shows.")
+    if like is not None and (hybrid or words or rerank):
+        raise InvalidInput("--hybrid, --words and --rerank compare texts; they cannot be used with --like.")
+    if words and (hybrid or rerank or diversity):
+        raise InvalidInput("--words ranks by words alone; leave out --hybrid, --rerank and --diversity.")
+    condition = None if where is None else _filter(where)
+    encoder: TextEncoder | None = None
     with Collection.open(collection) as opened:  # before a model is loaded: is there a collection at all?
         name = model or opened.model_name
-    encoder = open_model(name, device, offline=local_files_only)
-    with Collection.open(collection, encoder) as opened:
-        hits = opened.search(asked, k)
+        if like is not None:
+            hits = opened.search_like(like, k, where=condition, diversity=diversity)
+            (passage,) = opened.get([like])
+            asked = passage.text
+        elif words:
+            hits = opened.search_text(asked, k, where=condition)
+    if like is None and not words:
+        encoder = open_model(name, device, offline=local_files_only)
+        again = None if rerank is None else open_reranker(rerank, device, offline=local_files_only)
+        with Collection.open(collection, encoder) as opened:
+            hits = opened.search(asked, k, where=condition, hybrid=hybrid, rerank=again, diversity=diversity)
     if as_json:
         for hit in hits:
             typer.echo(one_json_line(hit))
         return
     if not hits:
-        typer.echo(f"{collection} is empty: add files with `sentvec index PATH -c {collection}`.", err=True)
+        _tell_nothing(collection)
         return
     from sentvec.search.snippets import snippets
 
@@ -57,6 +85,33 @@ def search(
         _print_table(hits, shown)
     else:
         _print_lines(hits, shown)
+
+
+def open_reranker(name: str, device: str, *, offline: bool) -> Reranker:
+    """Load a cross-encoder; torch is imported here, and not before."""
+    from sentvec.runtime.reranker import Reranker
+
+    return Reranker.from_pretrained(name, device=device, local_files_only=offline)
+
+
+def _filter(where: str) -> Mapping[str, Any]:
+    try:
+        found: Mapping[str, Any] = json.loads(where)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InvalidInput(
+            f"--where is {where[:60]!r}, which is no JSON ({error}). Write it between single quotes: "
+            '--where \'{"year": {">": 2020}}\'.'
+        ) from None
+    return found
+
+
+def _tell_nothing(collection: Path) -> None:
+    from sentvec.search.collection import Collection
+
+    with Collection.open(collection) as opened:
+        empty = not len(opened)
+    told = f"is empty: add files with `sentvec index PATH -c {collection}`" if empty else "holds nothing that answers"
+    typer.echo(f"{collection} {told}.", err=True)
 
 
 def place(hit: Hit) -> str:

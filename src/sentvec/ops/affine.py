@@ -21,6 +21,8 @@ hold little but the rounding of float32."""
 SAMPLE = 8192
 """Most vectors that are held, if nothing else is said."""
 
+_CHOOSING = ("whitening", "pca")  # maps whose features come in an order, so that the first of them can be kept
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -90,6 +92,25 @@ def moments(vectors: Tensor, before: Moments | None = None, most: int = SAMPLE) 
     return Moments(count, mean, scatter, sample, stride)
 
 
+def check_dim(kind: str, dim: int | None, width: int) -> None:
+    """Refuse a number of features that a kind of map cannot keep.
+
+    Args:
+        kind: what is fitted.
+        dim: features to keep, or None.
+        width: features that there are.
+
+    Raises:
+        InvalidInput: the kind keeps all features, or there are not so many.
+    """
+    if dim is None:
+        return
+    if kind not in _CHOOSING:
+        raise InvalidInput(f"dim is {dim}, but {kind} keeps all features. Leave dim away, or take whitening or pca.")
+    if not isinstance(dim, int) or not 1 <= dim <= width:
+        raise InvalidInput(f"dim is {dim}, which should be a whole number from 1 to {width}.")
+
+
 def whitening(seen: Moments, dim: int | None = None) -> Affine:
     """Make features uncorrelated and of variance one, and keep the `dim` of most variance before (Su et al. 2021).
 
@@ -122,7 +143,7 @@ def all_but_the_top(seen: Moments, dim: int | None = None) -> Affine:
     Raises:
         InvalidInput: `dim` is given; all features are kept.
     """
-    _no_dim(dim, "all_but_the_top")
+    check_dim("all_but_the_top", dim, len(seen.mean))
     _, directions = _directions(seen)
     width = len(seen.mean)
     top = directions[: max(1, width // 100)]
@@ -135,7 +156,7 @@ def standardisation(seen: Moments, dim: int | None = None) -> Affine:
     Raises:
         InvalidInput: `dim` is given; all features are kept.
     """
-    _no_dim(dim, "standardisation")
+    check_dim("standardisation", dim, len(seen.mean))
     variances = seen.covariance.diagonal()
     varies = variances > LEAST_VARIANCE * variances.max()
     return _centred(torch.where(varies, variances, torch.inf).rsqrt().diag(), seen)
@@ -155,7 +176,7 @@ def rotation(seen: Moments, dim: int | None = None, rounds: int = 50) -> Affine:
     Raises:
         InvalidInput: `dim` is given.
     """
-    _no_dim(dim, "rotation")
+    check_dim("rotation", dim, len(seen.mean))
     rows, width = seen.sample, len(seen.mean)
     start = torch.randn(width, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     turned, _ = torch.linalg.qr(start)
@@ -186,8 +207,7 @@ def _directions(seen: Moments) -> tuple[Tensor, Tensor]:
 
 def _kept(variances: Tensor, dim: int | None, seen: Moments) -> int:
     width, filled = len(variances), int((variances > LEAST_VARIANCE * variances[0]).sum())
-    if dim is not None and not 1 <= dim <= width:
-        raise InvalidInput(f"dim is {dim}, which should be a whole number from 1 to {width}.")
+    check_dim("whitening", dim, width)
     # where texts are plenty and a direction is empty all the same, it is the model's doing, and nothing is lost with
     # it: what comes out of a LayerNorm and is averaged lies in a plane
     if dim is None and filled < min(width, seen.count - 1):
@@ -198,11 +218,6 @@ def _kept(variances: Tensor, dim: int | None, seen: Moments) -> int:
             f"Give more texts that differ, or dim={filled or 1} or less."
         )
     return wanted
-
-
-def _no_dim(dim: int | None, kind: str) -> None:
-    if dim is not None:
-        raise InvalidInput(f"dim is {dim}, but {kind} keeps all features. Leave dim away, or take whitening or pca.")
 
 
 def _centred(weight: Tensor, seen: Moments) -> Affine:

@@ -16,7 +16,7 @@ from sentvec.errors import InvalidInput
 from sentvec.models.architecture import Encoder
 from sentvec.models.heads import Projection
 from sentvec.nn.flow import Flow
-from sentvec.ops.affine import POSTPROCESSINGS, SAMPLE, Affine, Moments, moments
+from sentvec.ops.affine import POSTPROCESSINGS, SAMPLE, Affine, Moments, check_dim, moments
 from sentvec.ops.calibration import Calibration, calibration
 from sentvec.runtime.checks import iterable
 from sentvec.runtime.engine import Array
@@ -80,9 +80,9 @@ def fit_postprocessing(
     """
     if kind not in (*POSTPROCESSINGS, FLOW):
         raise InvalidInput(f"post-processing {kind!r} is not known. Known: {', '.join((*POSTPROCESSINGS, FLOW))}.")
-    if kind == FLOW and dim is not None:
-        raise InvalidInput(f"dim is {dim}, but a flow keeps all features. Leave dim away, or take whitening or pca.")
     recipe = model.recipe
+    width = recipe.width(model.encoder.config.hidden)
+    check_dim(kind, dim, min(recipe.dim or width, width))  # before hours of encoding
     _check_precision(model)
     if recipe.fitted is not None:
         raise InvalidInput(
@@ -99,7 +99,7 @@ def fit_postprocessing(
     unit = [Normalize()] * recipe.normalizes
     cut: list[Step] = []
     if recipe.dim is not None:
-        eye = torch.eye(len(seen.mean), recipe.width(model.encoder.config.hidden), dtype=torch.float64)
+        eye = torch.eye(len(seen.mean), width, dtype=torch.float64)
         cut = [_projection(Affine(eye, eye.new_zeros(len(eye))), model.device), *unit]
     found: Flow | Projection
     if kind == FLOW:
