@@ -364,6 +364,17 @@ class AgainstADict(RuleBasedStateMachine):
         for id_ in ids:
             self.expected.pop(id_, None)
 
+    @rule(kind=st.sampled_from(["flat", "hnsw", None]))
+    def compact(self, kind):
+        assert self.collection.compact(kind).rows == len(self.expected)
+
+    @rule(n=st.integers(0, 3))
+    def delete_where(self, n):
+        there = {id_ for id_, (_, m) in self.expected.items() if m == n}
+        assert self.collection.delete(where={"n": n}) == len(there)
+        for id_ in there:
+            del self.expected[id_]
+
     @rule()
     def open_again(self):
         self.collection.close()
@@ -391,6 +402,7 @@ class AgainstADict(RuleBasedStateMachine):
         assert {entry.id: (entry.text, entry.metadata["n"]) for entry in entries} == self.expected
 
     def teardown(self):
+        assert self.collection.verify().clean
         self.collection.close()
         self.folder.cleanup()
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentvec.errors import CollectionError, InvalidInput
+from sentvec.errors import CollectionCorrupt, CollectionError, InvalidInput
 from sentvec.progress import Advance, track
 from sentvec.search import filters, upkeep
 from sentvec.search.checks import as_list, id_list, rows_to_add, vectors_of_model
@@ -49,13 +49,13 @@ class Collection:
     called from several threads.
     """
 
-    def __init__(self, folder: Path, model: TextEncoder | None, busy_s: float) -> None:
+    def __init__(self, folder: Path, model: TextEncoder | None, busy_s: float, *, mend: bool = False) -> None:
         """Use `Collection.open`."""
         self._model = model
         self._folder, self._busy_s = folder, busy_s
         self._writing = threading.RLock()
         # Two connections, so that a writer that waits for another process never keeps a search waiting.
-        self._reader = Reader(folder, busy_s)
+        self._reader = Reader(folder, busy_s, mend=mend)
         self._writer: Store | None = None
         self._allowed = Allowed()
         try:
@@ -70,7 +70,12 @@ class Collection:
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], model: TextEncoder | None = None, *, busy_timeout: float = 10.0
+        cls,
+        path: str | os.PathLike[str],
+        model: TextEncoder | None = None,
+        *,
+        busy_timeout: float = 10.0,
+        mend: bool = False,
     ) -> Collection:
         """Open the collection in a folder; with a model, one that is not there yet is created.
 
@@ -78,6 +83,7 @@ class Collection:
             path: the collection's folder.
             model: makes the vectors. Without it, passages can be read and deleted, and searched by a vector.
             busy_timeout: seconds to wait for another process that is writing.
+            mend: open it even where acknowledged commits are missing, to go on without them.
 
         Raises:
             CollectionNotFound: there is none, and no model was given to create it with.
@@ -87,7 +93,7 @@ class Collection:
         """
         folder = folder_of(path)
         prepare(folder, model)
-        return cls(folder, model, busy_timeout)
+        return cls(folder, model, busy_timeout, mend=mend)
 
     # Writing ----------------------------------------------------------------------------------------
 
@@ -215,7 +221,10 @@ class Collection:
 
     def verify(self) -> VerifyReport:
         """Read everything, and hold it against its checksums: pages, texts, words, vectors and index files."""
-        return self._reader.ask(lambda store, view: verify(store, view, self._known))
+        try:
+            return self._reader.ask(lambda store, view: verify(store, view, self._known))
+        except CollectionCorrupt:  # so badly that it cannot be searched
+            return self._reader.plainly(lambda store: verify(store, None, self._known))
 
     def repair(self) -> VerifyReport:
         """Repair what `verify` finds: words and index files are made again, and vectors too, where a model is there.

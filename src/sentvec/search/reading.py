@@ -25,10 +25,10 @@ class Reader:
         known: what made its vectors.
     """
 
-    def __init__(self, folder: Path, busy_s: float) -> None:
+    def __init__(self, folder: Path, busy_s: float, *, mend: bool = False) -> None:
         """Open the collection in a folder; raises as `Store` does."""
         self._folder = folder
-        self._store: Store | None = Store(folder, busy_s)
+        self._store: Store | None = Store(folder, busy_s, mend=mend)
         self._turn = threading.RLock()
         try:
             self.known = identity(self._store)

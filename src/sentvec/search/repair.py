@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from sentvec.errors import CollectionCorrupt
 from sentvec.progress import track
 from sentvec.search import ledger
 from sentvec.search.encoding import Encoding
@@ -45,13 +47,15 @@ def repair(
                 elif problem.kind in ("words", "orphans", "vectors", "texts"):
                     with store.writing():
                         _MEND[problem.kind](store, problem, encoding)
-            if any(problem.kind in ("generation", "vectors", "orphans") for problem in before.problems):
-                active = ledger.active(store)
-                kind = None if active is None else active.kind
+            active = ledger.active(store)
+            stale = {"generation", "orphans"} | ({"vectors"} if encoding is not None else set())
+            if active is not None and any(problem.kind in stale for problem in before.problems):
+                kind = active.kind
                 with store.writing():
                     ledger.activate(store, None, 0)
         if kind is not None:
-            build(kind)
+            with suppress(CollectionCorrupt):  # vectors that cannot be had again, which the report names
+                build(kind)
         with store.reading():
             after = verify(store, None, known)
     finally:
@@ -86,10 +90,11 @@ def _vectors(store: Store, problem: Problem, encoding: Encoding | None) -> None:
 
 
 def _texts(store: Store, problem: Problem, encoding: Encoding | None) -> None:
-    """Forget what is known of the files of damaged texts, so that indexing reads them again."""
+    """Let damaged texts be replaced when they are added again, and their files be read again."""
     for row in problem.rows:
         changed = "size = -1, sha256 = '' WHERE file = (SELECT file FROM passages WHERE row = ?)"
         store.change(f"UPDATE files SET {changed}", (row,))  # noqa: S608, our own text
+        store.change("UPDATE passages SET digest = '' WHERE row = ?", (row,))
 
 
 _MEND = {"words": _words, "orphans": _orphans, "vectors": _vectors, "texts": _texts}

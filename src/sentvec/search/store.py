@@ -56,11 +56,15 @@ class Store:
                     "or Collection.open(path, model=...)."
                 )
             self._opened, self._failed = self._file.stat(), False
+            log = Path(f"{self._file}-wal")
+            logged = log.exists() and log.stat().st_size > 0
             self._db: Any = connect(self._file)
             try:
                 self._db.set_busy_timeout(int(busy_s * 1000))
                 self._db.execute("PRAGMA synchronous=FULL")  # with WAL: one fdatasync before commit returns
                 self._db.execute("PRAGMA foreign_keys=ON")
+                if not logged and self._opened.st_size % self._value("PRAGMA page_size"):
+                    raise damaged(folder, "its file ends within a page")  # SQLite would fill it up with zeros
                 self._check(mend=mend)
             except BaseException:
                 self._db.close()

@@ -86,7 +86,7 @@ def compact(folder: Path, busy_s: float, kind: str | None, recall: float, progre
         with upkeep(folder):
             remove_old(folder, store)
             known, before = identity(store), ledger.active(store)
-            asked = kind or ("auto" if before is None else before.kind)
+            asked = kind if kind is not None else "auto" if before is None else before.kind
             factory_of(asked, known.dim, 1 << 20, known.metric)  # a mistyped kind should not cost reading everything
             active, seq = _built(folder, store, known, asked, recall, progress)
             reached("before the switch")
