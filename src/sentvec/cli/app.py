@@ -18,7 +18,9 @@ import typer
 from sentvec import __version__
 from sentvec.cli import (
     cluster,
+    compact,
     dedupe,
+    delete,
     encode,
     evaluate,
     fit,
@@ -31,7 +33,10 @@ from sentvec.cli import (
     search,
     serve,
     similarity,
+    snapshot,
+    stats,
     train,
+    verify,
 )
 from sentvec.cli.common import shown
 from sentvec.errors import SentvecError
@@ -47,6 +52,11 @@ app.command("encode")(encode.encode)
 app.command("similarity")(similarity.similarity)
 app.command("index")(index.index)
 app.command("search")(search.search)
+app.command("delete")(delete.delete)
+app.command("compact")(compact.compact)
+app.command("verify")(verify.verify)
+app.command("stats")(stats.stats)
+app.command("snapshot")(snapshot.snapshot)
 app.command("serve")(serve.serve)
 app.command("info")(info.info)
 app.command("evaluate")(evaluate.evaluate)

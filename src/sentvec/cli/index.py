@@ -61,6 +61,8 @@ def index(
                 typer.echo(told, err=True)
                 raise typer.Exit(130) from None
             passages = len(opened)
+            if opened.stats().due:
+                opened.compact(progress=None)
     seconds = time.monotonic() - begun
     if as_json:
         typer.echo(one_json_line(report, passages=passages, seconds=seconds))

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+_DUE_LATER, _DUE_SHARE = 50_000, 0.1  # passages past the generation, as a number and as a share of it: the larger
+_DUE_GONE = 0.2  # share of the generation's passages that are removed
+
 
 class TextEncoder(Protocol):
     """What a collection needs of a model; `sentvec.Embedder` is one."""
@@ -229,6 +232,12 @@ class Stats:
     recall: float | None = None
     curve: tuple[tuple[int, int, float, float], ...] = ()
     damage: str | None = None
+
+    @property
+    def due(self) -> bool:
+        """Whether so much has come or gone since the index was built that a new one is worth its time."""
+        held = self.indexed + self.removed
+        return self.later > max(_DUE_LATER, _DUE_SHARE * held) or self.removed > _DUE_GONE * held > 0
 
 
 @dataclass(frozen=True, slots=True)

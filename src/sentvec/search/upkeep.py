@@ -26,8 +26,6 @@ from sentvec.search.view import View
 LOCK = "upkeep.lock"
 GENERATIONS = "gen-" + 6 * "[0-9]"
 _LOAD = 8192  # vectors read from the database at once
-_DUE, _DUE_SHARE = 50_000, 0.1  # vectors past the generation from which a new one is worth its time: the larger of both
-_DUE_GONE = 0.2  # share of the generation's rows that are removed
 
 
 @contextmanager
@@ -64,18 +62,6 @@ def remove_old(folder: Path, store: Store) -> None:
     for path in [*folder.glob(GENERATIONS), *folder.glob(".tmp-*")]:
         if active is None or path.name != f"gen-{active.generation:06d}":
             remove_unused(path)
-
-
-def due(active: Active | None, held_rows: int, later: int) -> bool:
-    """Tell whether a new generation is worth its time.
-
-    Args:
-        active: the generation in use.
-        held_rows: passages that are in it.
-        later: passages that came after it.
-    """
-    rows = 0 if active is None else active.rows
-    return later > max(_DUE, _DUE_SHARE * rows) or (rows - held_rows) > _DUE_GONE * rows > 0
 
 
 def compact(folder: Path, busy_s: float, kind: str | None, recall: float, progress: bool | None) -> CompactReport:
