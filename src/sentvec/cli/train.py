@@ -9,6 +9,7 @@ import typer
 
 from sentvec.cli.common import Device, Offline, shown
 from sentvec.errors import InvalidInput
+from sentvec.progress import counted
 
 if TYPE_CHECKING:
     from sentvec.runtime.origin import Origin
@@ -95,22 +96,26 @@ def train(
         if task != EMBEDDING or chosen.mine_every is None or chosen.teacher is not None:
             raise InvalidInput("--documents is where mine_every looks for negatives of embeddings; set mine_every too.")
         how["documents"] = _texts(documents)
-    if task in (EMBEDDING, RERANK):
-        datasets = _datasets(chosen, reading)
-        origin = find(model, local_files_only=local_files_only, pooling=pooling, max_seq_length=max_seq_length)
-        done = _on_sets(task, origin, datasets, output, chosen, evaluate_on=evaluate_on, **how)
-    else:
-        if pooling is not None:
-            raise InvalidInput(f"--pooling is for embeddings; --task {task} has none. Leave it out.")
-        origin = find(model, local_files_only=local_files_only, max_seq_length=max_seq_length)
-        paths = [one.path for one in chosen.data]
-        done = _with_head(task, origin, paths, output, chosen, evaluate_on, reading, **how)
+    if task not in (EMBEDDING, RERANK) and pooling is not None:
+        raise InvalidInput(f"--pooling is for embeddings; --task {task} has none. Leave it out.")
+    try:
+        if task in (EMBEDDING, RERANK):
+            datasets = _datasets(chosen, reading)
+            origin = find(model, local_files_only=local_files_only, pooling=pooling, max_seq_length=max_seq_length)
+            done = _on_sets(task, origin, datasets, output, chosen, evaluate_on=evaluate_on, **how)
+        else:
+            origin = find(model, local_files_only=local_files_only, max_seq_length=max_seq_length)
+            paths = [one.path for one in chosen.data]
+            done = _with_head(task, origin, paths, output, chosen, evaluate_on, reading, **how)
+    except KeyboardInterrupt as stop:  # typer would end without its words, which say how to go on
+        typer.echo(shown(str(stop) or "stopped"), err=True)
+        raise typer.Exit(130) from None
     _say(done)
 
 
 def _say(done: Trained) -> None:
     scores = "".join(f"; {name} {value:.4f}" for name, value in done.scores.items())
-    typer.echo(shown(f"{done.steps} steps in {done.seconds:.0f} s{scores}: {done.folder}"), err=True)
+    typer.echo(shown(f"{counted(done.steps, 'step')} in {done.seconds:.0f} s{scores}: {done.folder}"), err=True)
 
 
 def _config(path: Path | None, given: dict[str, Any], settings: list[str]) -> TrainConfig:

@@ -72,6 +72,8 @@ def objective_for(
         read["guide"] = _guide(Embedder.from_pretrained(guide, device=device, local_files_only=local_files_only))
     made = objective(name, **(needed | read))
     if config.matryoshka:
+        if max(config.matryoshka) > width:
+            raise InvalidInput(f"matryoshka is {list(config.matryoshka)}, and vectors have {width} features.")
         made = matryoshka(made, (width, *config.matryoshka))
     return adaptive_layers(made, config.inner_layers) if config.inner_layers else made
 

@@ -88,7 +88,8 @@ def choose(roles: Roles, table: Columns, kind: Kind | None) -> Choice:
         lacks = [role for role in MEANINGS[kind][0] if role not in found]
         void = [name for role in lacks for name in roles.columns.get(role, ())]
         if void:
-            raise InvalidInput(f"{table.origin}: {kind} need {lacks[0]}, and column {void[0]!r} is empty in every row.")
+            what = "holds no list" if _filled(table.cells[void[0]]) else "is empty in every row"
+            raise InvalidInput(f"{table.origin}: {kind} need {lacks[0]}, and column {void[0]!r} {what}.")
         raise InvalidInput(
             f"{table.origin}: {kind} need {', '.join(MEANINGS[kind][0])}, and no column is known to be the "
             f"{' or the '.join(lacks)}; there are {', '.join(map(repr, table.names))}. Say which it is, as "

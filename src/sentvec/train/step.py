@@ -98,6 +98,9 @@ class EmbedderLearner:
         assert isinstance(checkpoint.encoder, nn.Module)
         self.encoder: nn.Module = checkpoint.encoder
         projections = [step for step in checkpoint.recipe.steps if not isinstance(step, Normalize)]
+        depth = checkpoint.encoder.config.layers
+        if beyond := [layer for one in objectives for layer in one.layers if layer > depth]:
+            raise InvalidInput(f"inner_layers has {beyond[0]}, and the encoder has {depth} layers.")
         self._twin = copied(checkpoint) if any(one.twin for one in objectives) else None
         if self._twin is not None and config.lora_rank is not None:
             raise InvalidInput("lora_rank is for one encoder, and the loss has two; leave one of them out.")
