@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from tests.builders import add_modules, tiny_bert
-from tests.conftest import MINILM, NO_MINILM
+from tests.conftest import MINILM, NO_MINILM, NO_ORACLE
+from tests.headed import tiny as tiny_head
 from tests.serve.running import Running, serving
 
 KEY = "a key of these tests"
@@ -30,9 +31,39 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def strict(tiny: Path) -> Iterator[Running]:
-    """Return a server of a tiny model that asks for a key and allows little."""
+def collection(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a collection's folder with three passages."""
+    from sentvec import Collection, Embedder
+
+    folder = tmp_path_factory.mktemp("collection") / "notes.sv"
+    with Collection.open(folder, Embedder.from_pretrained(tiny, device="cpu")) as opened:
+        opened.add(["the cat sat", "dogs on the mat", "你好 世界"], ids=["cat", "dogs", "world"])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return folders of tiny models with heads, by task; and a cross-encoder."""
+    if find_spec("transformers") is None:
+        pytest.skip(NO_ORACLE)
+    folder = tmp_path_factory.mktemp("heads")
+    for name, ending, labels in (
+        ("reranker", "SequenceClassification", 1),
+        ("text-classification", "SequenceClassification", 3),
+        ("token-classification", "TokenClassification", 3),
+        ("question-answering", "QuestionAnswering", 2),
+        ("fill-mask", "MaskedLM", 2),
+    ):
+        tiny_head(folder / name, "bert", f"For{ending}", num_labels=labels)
+    return {one.name: one for one in folder.iterdir()}
+
+
+@pytest.fixture(scope="session")
+def strict(tiny: Path, collection: Path, heads: dict[str, Path]) -> Iterator[Running]:
+    """Return a server of a tiny model, and all else that can be served, that asks for a key and allows little."""
     limits = ["--max-body", "20000", "--max-texts", "20", "--max-tokens", "800", "--receive", "1.5"]
     limits += ["--cors", "https://example.org", "--processes", "1", "--no-truncate", "--log-requests"]
+    limits += ["--collection", str(collection), "--reranker", str(heads["reranker"])]
+    limits += [part for name in heads if name != "reranker" for part in ("--task", f"{name}={heads[name]}")]
     with serving(tiny, *limits, env={"SENTVEC_API_KEY": f"other, {KEY}"}) as running:
         yield running

@@ -104,8 +104,8 @@ class Queue:
         self.requests = 0
         self.rate = 0.0
         self.closed = False
-        self._lines: dict[Hashable, list[tuple[int, int, Request, int]]] = {}
-        self._virtual = 0
+        self._lines: dict[Hashable, list[tuple[float, int, Request, int]]] = {}
+        self._virtual = 0.0
         self._numbers = count()
         self._guard = threading.Condition()
 
@@ -215,7 +215,7 @@ class Queue:
         for request in ended:
             request.done(request)
 
-    def _push(self, line: Hashable, entries: Sequence[tuple[int, Request, int]]) -> None:
+    def _push(self, line: Hashable, entries: Sequence[tuple[float, Request, int]]) -> None:
         heap = self._lines.setdefault(line, [])
         for tag, request, place in entries:
             heapq.heappush(heap, (tag, next(self._numbers), request, place))
@@ -242,7 +242,8 @@ class Queue:
                         break
                     parts.setdefault(request, []).append(place)
                     tokens += cost
-                    self._virtual = max(self._virtual, tag)
+                    # the clock goes on by what each of those that are here would have had of an even share
+                    self._virtual = max(self._virtual, tag) + cost / self.requests
                 heapq.heappop(line)
                 self.waiting -= cost
             if not line:

@@ -81,6 +81,7 @@ def _run(server: uvicorn.Server, service: Service, listener: socket.socket) -> N
 
         if hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, reload)
+        listener.listen(server.config.backlog)
         facts = {"url": f"http://{f'[{host}]' if ':' in host else host}:{port}", "model": service.now.name}
         _log.info("listening", extra={"facts": facts})
         await server.serve(sockets=[listener])
