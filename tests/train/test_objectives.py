@@ -98,7 +98,7 @@ class TestRefused:
     def test_what_would_learn_from_it_is_named(self):
         with pytest.raises(InvalidInput, match="Objectives for texts: simcse"):
             objective("cosent")(vectors_of(BATCHES["texts"]), BATCHES["texts"])
-        assert names_for("texts") == ["simcse"]
+        assert names_for("texts") == ["simcse", "contrastive_tension"]
 
     def test_vectors_of_another_batch(self):
         with pytest.raises(InvalidInput, match=r"'simcse' needs .* of \[4, 4\] texts: 1 columns, 2 views"):
