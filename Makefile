@@ -1,6 +1,7 @@
 # The verbs of this project. `make help` lists them; each one prepares .venv by itself when it has to.
 PYTHON ?= python3
 ARGS ?=
+KILLS ?= 200
 
 # A question may hold $, quotes and backticks. $(value) takes it as typed, so that make expands nothing in it,
 # and tools/search.sh reads it from the environment, so that no shell does.
@@ -12,7 +13,7 @@ export DIR Q K PYTHON
 # Models come from folders, caches and installed packages; nothing below asks the network for one.
 export HF_HUB_OFFLINE := 1
 
-.PHONY: help demo search test lint format types imports check docs bench speed memory install clean
+.PHONY: help demo search test lint format types imports check docs bench speed soak memory install clean
 .DEFAULT_GOAL := help
 
 help: ## list the verbs
@@ -61,6 +62,9 @@ bench: install ## measure all there is to measure (forty minutes); make bench AR
 speed: install ## sentvec beside its peers: tokens/s, cosines, memory; ARGS=--help says what can be chosen
 	@sh benchmarks/peers/install.sh .venv/bin/python
 	.venv/bin/python benchmarks/encode.py $(ARGS)
+
+soak: install ## kill a writing collection many times (KILLS=200), and check it after each
+	SENTVEC_SOAK=$(KILLS) .venv/bin/python -m pytest -s -q tests/search/test_crash.py
 
 memory: install ## resident memory during long runs
 	.venv/bin/python benchmarks/memory.py $(ARGS)
