@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cli.running import inside
 
-from sentvec.cli import index, verify
+from sentvec.cli import index, reencode, verify
 from sentvec.search.collection import Collection
 
 spec = importlib.util.spec_from_file_location("fake_model", Path(__file__).parents[1] / "search" / "fake_model.py")
@@ -20,7 +20,7 @@ spec.loader.exec_module(fakes)
 @pytest.fixture
 def sentvec(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for module in (index, verify):
+    for module in (index, reencode, verify):
         monkeypatch.setattr(module, "open_model", lambda name, device="auto", offline=False: fakes.FakeModel(name))
     return inside(monkeypatch, capsys)
 
@@ -93,7 +93,17 @@ def test_snapshot(pets, sentvec):
     assert "is there already" in ended.err
 
 
-@pytest.mark.parametrize("command", [["delete", "x"], ["compact"], ["verify"], ["stats"], ["snapshot", "y"]])
+def test_reencode(pets, sentvec):
+    assert sentvec("reencode", "-m", "new", "-c", "pets.sv").out.startswith("pets.sv: 3 passages of new, ")
+    assert "new, fingerprint" in sentvec("stats", "-c", "pets.sv").out
+    ended = sentvec("reencode", "-m", "new", "-c", "pets.sv")
+    assert ended.code == 1
+    assert "made with the model 'new' already" in ended.err
+
+
+@pytest.mark.parametrize(
+    "command", [["delete", "x"], ["compact"], ["verify"], ["stats"], ["snapshot", "y"], ["reencode", "-m", "z"]]
+)
 def test_without_a_collection(sentvec, command):
     ended = sentvec(*command, "-c", "nowhere.sv")
     assert ended.code == 1

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_model import FakeModel
 
 from sentvec.errors import SentvecError
-from sentvec.search import disk, generation, snapshot, upkeep
+from sentvec.search import disk, generation, reencode, snapshot, upkeep
 from sentvec.search.collection import Collection
 
 WORDS = [f"word{n}" for n in range(30)]
@@ -82,7 +82,7 @@ def die_at(point):
         if name == point:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    for module in (disk, generation, snapshot, upkeep):
+    for module in (disk, generation, reencode, snapshot, upkeep):
         module.reached = reached
 
 

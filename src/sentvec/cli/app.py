@@ -29,6 +29,7 @@ from sentvec.cli import (
     inspect,
     mine,
     mine_paraphrases,
+    reencode,
     run,
     search,
     serve,
@@ -57,6 +58,7 @@ app.command("compact")(compact.compact)
 app.command("verify")(verify.verify)
 app.command("stats")(stats.stats)
 app.command("snapshot")(snapshot.snapshot)
+app.command("reencode")(reencode.reencode)
 app.command("serve")(serve.serve)
 app.command("info")(info.info)
 app.command("evaluate")(evaluate.evaluate)

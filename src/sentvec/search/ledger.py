@@ -67,6 +67,13 @@ def rows_after(store: Store, row: int) -> int:
     return _number(store, "SELECT count(*) FROM passages WHERE row > ?", (row,))
 
 
+def size(store: Store, table: str) -> int:
+    """Return how many passages there are, or how many of them have a vector in a table that is being filled."""
+    if table == "vectors":
+        return store.counts()[0]
+    return _number(store, f"SELECT count(*) FROM {table}")  # noqa: S608, our own names
+
+
 def _number(store: Store, sql: str, values: tuple[int, ...] = ()) -> int:
     ((number,),) = store.select(sql, values)
     return int(number)

@@ -70,13 +70,18 @@ def prepare(folder: Path, model: TextEncoder | None) -> None:
             raise CollectionError(
                 f"{str(folder)!r} holds other files and no collection. Give an empty or a new folder."
             )
-        metric = "inner_product" if model.similarity_name == "dot" else "cosine"
+        metric = metric_of(model)
         if model.similarity_name not in ("dot", "cosine"):
             _log.warning(
                 "The model %r was trained for %s similarity; the collection %r ranks by cosine instead.",
                 *(model.name, model.similarity_name, str(folder)),
             )
         create(folder, {"model": model.name, "fingerprint": model.fingerprint, "dim": model.dim, "metric": metric})
+
+
+def metric_of(model: TextEncoder) -> Metric:
+    """Return how a collection compares the vectors of a model."""
+    return "inner_product" if model.similarity_name == "dot" else "cosine"
 
 
 def identity(store: Store) -> Identity:
@@ -106,6 +111,6 @@ def check_model(folder: Path, known: Identity, model: TextEncoder | None) -> Non
         f"The collection {str(folder)!r} was made with the model {known.name!r} "
         f"({known.dim} numbers a vector, fingerprint {known.fingerprint[:12]}); the model given is "
         f"{model.name!r} ({model.dim}, {model.fingerprint[:12]}), whose vectors cannot be compared with "
-        f"those. Open it with {known.name!r}, change its model with `sentvec index --reencode`, or index your files "
+        f"those. Open it with {known.name!r}, change its model with `sentvec reencode`, or index your files "
         "into a new folder."
     )

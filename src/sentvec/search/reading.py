@@ -35,7 +35,7 @@ class Reader:
         except BaseException:
             self._store.close()
             raise
-        self._view = View(folder, self.known.dim, self.known.metric)
+        self._view = View(folder, self.known)
 
     def plainly(self, question: Callable[[Store], _Answer]) -> _Answer:
         """Ask the database, which needs no vectors.

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sentvec.errors import CollectionBusy, CollectionCorrupt, CollectionError
+from sentvec.errors import CollectionBusy, CollectionCorrupt, CollectionError, ModelMismatch
 from sentvec.extras import require
 from sentvec.search.words import segmented
 
@@ -193,6 +193,14 @@ def damaged(folder: Path, reason: object) -> CollectionCorrupt:
     return CollectionCorrupt(
         f"The database of the collection {str(folder)!r} is damaged ({reason}). Nothing was changed. "
         "Restore it from a backup, or index your files into a new folder."
+    )
+
+
+def changed(folder: Path) -> ModelMismatch:
+    """Return the error that says that a collection has another model than when it was opened."""
+    return ModelMismatch(
+        f"The model of the collection {str(folder)!r} was changed while it was open. Open it again with the new one, "
+        "which `sentvec stats` names."
     )
 
 

@@ -14,7 +14,17 @@ from typing import Any, TypeVar
 from sentvec.errors import CollectionCorrupt, CollectionError, CollectionNotFound
 from sentvec.extras import require
 from sentvec.search.mark import acknowledge, acknowledged
-from sentvec.search.schema import APPLICATION_ID, CHECKED, FILE, SCHEMA_VERSION, connect, damaged, translated, upgrade
+from sentvec.search.schema import (
+    APPLICATION_ID,
+    CHECKED,
+    FILE,
+    SCHEMA_VERSION,
+    changed,
+    connect,
+    damaged,
+    translated,
+    upgrade,
+)
 from sentvec.search.types import Entry, FileState, Row
 from sentvec.search.words import segmented
 
@@ -66,6 +76,7 @@ class Store:
                 if not logged and self._opened.st_size % self._value("PRAGMA page_size"):
                     raise damaged(folder, "its file ends within a page")  # SQLite would fill it up with zeros
                 self._check(mend=mend)
+                self._fingerprint = self._made_by()
             except BaseException:
                 self._db.close()
                 raise
@@ -119,11 +130,14 @@ class Store:
         Raises:
             CollectionBusy: another writer did not finish within the busy timeout.
             CollectionError: the database has been deleted or replaced since it was opened.
+            ModelMismatch: its vectors have been made anew with another model since then.
         """
         with self._errors():
             self._check_place()
             self._db.execute("BEGIN IMMEDIATE")
             try:
+                if self._made_by() != self._fingerprint:
+                    raise changed(self.folder)
                 yield
                 commits = self._value("UPDATE meta SET value = value + 1 WHERE key = 'commits' RETURNING value")
                 self._check_place()
@@ -135,6 +149,9 @@ class Store:
                     self._db.execute("ROLLBACK")
                 raise
             acknowledge(self.folder, commits)
+
+    def _made_by(self) -> Any:
+        return self._value("SELECT coalesce((SELECT value FROM meta WHERE key = 'fingerprint'), '')")
 
     def _check_place(self) -> None:
         """Refuse to write to a file that has no name any more, where what it holds ends with this process."""
@@ -230,13 +247,11 @@ class Store:
             found = self._db.execute("SELECT row FROM passages WHERE id = ?", (id_,)).fetchall()
             return int(found[0][0]) if found else None
 
-    def vectors_after(self, row: int, many: int) -> list[tuple[int, bytes]]:
+    def vectors_after(self, row: int, many: int, table: str = "vectors") -> list[tuple[int, bytes]]:
         """Return up to `many` (row, vector) past `row`, in order."""
+        sql = f"SELECT row, vector, crc32 FROM {table} WHERE row > ? ORDER BY row LIMIT ?"  # noqa: S608, our own names
         with self._errors():
-            found = self._db.execute(
-                "SELECT row, vector, crc32 FROM vectors WHERE row > ? ORDER BY row LIMIT ?", (row, many)
-            )
-            return [self._sound(*one) for one in found]
+            return [self._sound(*one) for one in self._db.execute(sql, (row, many))]
 
     def vectors_of(self, digests: Iterable[str]) -> dict[str, bytes]:
         """Return digest -> vector of those texts that are stored."""

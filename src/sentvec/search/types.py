@@ -154,6 +154,21 @@ class CompactReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ReencodeReport:
+    """What `reencode` did.
+
+    Attributes:
+        passages: passages that have vectors of the new model now.
+        encoded: passages that went through it; fewer where a run was gone on with.
+        seconds: how long it took.
+    """
+
+    passages: int
+    encoded: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something that is wrong with a collection.
 

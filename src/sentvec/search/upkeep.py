@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from sentvec.search.disk import held, reached, remove_unused
 from sentvec.search.encoding import numbers
 from sentvec.search.generation import Array, Built, Ids, Source, write
 from sentvec.search.opening import Identity, identity
-from sentvec.search.schema import damaged, translated
+from sentvec.search.schema import translated
 from sentvec.search.store import Store
 from sentvec.search.types import Active, CompactReport, Stats
 from sentvec.search.view import View
@@ -74,7 +74,7 @@ def compact(folder: Path, busy_s: float, kind: str | None, recall: float, progre
             known, before = identity(store), ledger.active(store)
             asked = kind if kind is not None else "auto" if before is None else before.kind
             factory_of(asked, known.dim, 1 << 20, known.metric)  # a mistyped kind should not cost reading everything
-            active, seq = _built(folder, store, known, asked, recall, progress)
+            active, seq = build(store, known, asked, recall, progress)
             reached("before the switch")
             with store.writing():
                 ledger.activate(store, active, seq)
@@ -87,30 +87,50 @@ def compact(folder: Path, busy_s: float, kind: str | None, recall: float, progre
     return CompactReport(number, active.kind if active else FLAT, rows, time.monotonic() - begun)
 
 
-def _built(
-    folder: Path, store: Store, known: Identity, kind: str, recall: float, progress: bool | None
+def build(
+    store: Store, known: Identity, kind: str, recall: float, progress: bool | None, table: str = "vectors"
 ) -> tuple[Active | None, int]:
-    """Write a generation of what the database holds at this moment; None where that is nothing."""
-    with store.reading():
-        seq, count, last_row = ledger.last_removal(store), store.counts()[0], ledger.last_row(store)
-        number = 1 + max([ledger.last_generation(store), *(int(path.name[4:]) for path in folder.glob(GENERATIONS))])
+    """Write a generation of what the database holds at this moment, within `upkeep`.
+
+    Args:
+        store: the database.
+        known: what made the vectors.
+        kind: the index.
+        recall: that it should have.
+        progress: as in `sentvec.progress.track`.
+        table: where the vectors are.
+
+    Returns:
+        The generation, None where there are no vectors, and the last removal before that moment.
+    """
+    folder = store.folder
+    with ExitStack() as moment:
+        moment.enter_context(store.reading())
+        seq, last_row = ledger.last_removal(store), ledger.last_row(store)
+        count, number = ledger.size(store, table), 1 + max([ledger.last_generation(store), *_numbers(folder)])
         if not count:
             return None, seq
         steps = count if factory_of(kind, known.dim, count, known.metric) == FLAT else 2 * count
         with track("Building the index (vectors)", steps, progress) as advance, translated(folder):
-            source = Source(known.metric, known.dim, known.fingerprint, last_row, _blocks(store, known, advance))
+            blocks = _blocks(store, known, table, advance, moment.close)
+            source = Source(known.metric, known.dim, known.fingerprint, last_row, blocks)
             manifest, sha256 = write(folder, number, source, lambda rows: _index(rows, known, kind, recall, advance))
-    if manifest.rows != count:
-        raise damaged(folder, "it has not one vector for each passage")
     return Active(number, kind, manifest.rows, last_row, sha256), seq
 
 
-def _blocks(store: Store, known: Identity, advance: Advance) -> Iterator[tuple[Ids, Array]]:
+def _numbers(folder: Path) -> list[int]:
+    return [int(path.name[4:]) for path in folder.glob(GENERATIONS)]
+
+
+def _blocks(
+    store: Store, known: Identity, table: str, advance: Advance, done: Callable[[], None]
+) -> Iterator[tuple[Ids, Array]]:
     row = 0
-    while part := store.vectors_after(row, _LOAD):
+    while part := store.vectors_after(row, _LOAD, table):
         row = part[-1][0]
         yield np.array([one for one, _ in part], dtype=np.int64), numbers(store.folder, part, known.dim)
         advance(len(part))
+    done()  # the index is built without a transaction, which would keep the write-ahead log from being emptied
 
 
 def _index(vectors: Array, known: Identity, kind: str, recall: float, advance: Advance) -> Built:

@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 from sentvec.errors import CollectionCorrupt
 from sentvec.index import kinds
 from sentvec.index.ann import AnnIndex
-from sentvec.index.menu import FLAT, Metric
+from sentvec.index.menu import FLAT
 from sentvec.index.rows import checked, unit
 from sentvec.index.tuning import Tuning
 from sentvec.search import ledger
 from sentvec.search.encoding import numbers
 from sentvec.search.generation import INDEX, BadGeneration, Generation, GoneGeneration
+from sentvec.search.opening import Identity, identity
 from sentvec.search.scan import Part, best, candidates
-from sentvec.search.schema import damaged
+from sentvec.search.schema import changed, damaged
 from sentvec.search.store import Store
 from sentvec.search.types import Active
 
@@ -102,13 +103,14 @@ class View:
         active: the generation in use.
     """
 
-    def __init__(self, folder: Path, dim: int, metric: Metric) -> None:
-        self._folder, self._dim, self._metric = folder, dim, metric
+    def __init__(self, folder: Path, known: Identity) -> None:
+        self._folder, self._known = folder, known
+        self._dim, self._metric = known.dim, known.metric
         self.active: Active | None = None
         self._generation: Generation | None = None
         self._index: AnnIndex | None = None
         self._bad: dict[int, str] = {}
-        self._later = _Later(dim)
+        self._later = _Later(known.dim)
         self._alive: Mask = np.zeros(0, np.bool_)
         self._last_row = self._removed = self._commits = 0
 
@@ -124,11 +126,14 @@ class View:
 
         Raises:
             GoneGeneration: see `patient`.
+            ModelMismatch: the vectors were made anew with another model.
             CollectionCorrupt: the database is damaged.
         """
         commits = store.commits()
         if commits == self._commits:
             return
+        if identity(store).fingerprint != self._known.fingerprint:
+            raise changed(self._folder)
         active = ledger.active(store)
         fresh = self._commits == 0 or active != self.active
         if fresh:
