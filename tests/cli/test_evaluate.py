@@ -96,7 +96,7 @@ def scores(content):
 
 def counts(ended):
     """Return how many texts each model encoded, and how many were in the cache."""
-    found = re.findall(r": (\d+) texts? encoded, (\d+) vectors? in", ended.err)
+    found = re.findall(r": (\d+) texts? encoded, (\d+) vectors? taken from", ended.err)
     return [(int(encoded), int(cached)) for encoded, cached in found]
 
 
@@ -185,7 +185,7 @@ def test_a_changed_model_takes_nothing_from_the_cache(sentvec, sets, models, tmp
 
 def test_the_cache_can_be_elsewhere_or_nowhere(sentvec, sets, tmp_path):
     ended = sentvec(sets, *FEW, "--kind", "pairs", "--cache", "kept")
-    assert f"in {Path('kept')} already" in ended.err and list(tmp_path.glob("kept/*/*.part"))
+    assert f"taken from {Path('kept')};" in ended.err and list(tmp_path.glob("kept/*/*.part"))
     assert not (tmp_path / "cache").exists()
     for _ in range(2):
         ended = sentvec(sets, *FEW, "--kind", "pairs", "--no-cache")

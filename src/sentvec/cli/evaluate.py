@@ -87,7 +87,7 @@ def evaluate(
 
 def _say(report: Report, kept: Path | None) -> None:
     counts = report.counts
-    where = f", {counted(counts.cached, 'vector')} in {kept} already" if kept is not None else ""
+    where = f", {counted(counts.cached, 'vector')} taken from {kept}" if kept is not None else ""
     encoded = f"{report.model}: {counted(counts.encoded, 'text')} encoded"
     typer.echo(shown(f"{encoded}{where}; {report.seconds:.1f} s in all"), err=True)
 
