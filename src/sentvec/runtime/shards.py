@@ -187,15 +187,23 @@ def read_vectors(folder: str | os.PathLike[str]) -> Iterator[tuple[list[Id], Arr
     Raises:
         OutputError: the manifest or a part is absent or damaged.
     """
-    root = Path(folder)
-    for shard in read_manifest(root)[1]:
-        try:
-            part = _read_part(root / shard.file)
-            if not len(part[0]) == len(part[1]) == shard.rows:
-                raise ValueError(f"{len(part[0])} ids and {len(part[1])} vectors, where {shard.rows} should be")
-        except (OSError, ValueError, EOFError) as error:  # pyarrow's errors are of the first two kinds
-            raise OutputError(f"{root / shard.file} is absent or damaged ({error}).") from None
-        yield part
+    for shard in read_manifest(Path(folder))[1]:
+        yield read_part(Path(folder), shard)
+
+
+def read_part(folder: Path, shard: Shard) -> tuple[list[Id], Array]:
+    """Read one part: ids, and vectors (rows, dim).
+
+    Raises:
+        OutputError: it is absent or damaged.
+    """
+    try:
+        part = _read_part(folder / shard.file)
+        if not len(part[0]) == len(part[1]) == shard.rows:
+            raise ValueError(f"{len(part[0])} ids and {len(part[1])} vectors, where {shard.rows} should be")
+    except (OSError, ValueError, EOFError) as error:  # pyarrow's errors are of the first two kinds
+        raise OutputError(f"{folder / shard.file} is absent or damaged ({error}).") from None
+    return part
 
 
 def _read_part(path: Path) -> tuple[list[Id], Array]:

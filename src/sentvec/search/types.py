@@ -169,6 +169,23 @@ class ReencodeReport:
 
 
 @dataclass(frozen=True, slots=True)
+class PartsReport:
+    """What `add_parts` did.
+
+    Attributes:
+        parts: parts that were added.
+        passed: parts that were in already.
+        added: passages that were not there before.
+        updated: passages whose ids were there, and that were replaced.
+    """
+
+    parts: int = 0
+    passed: int = 0
+    added: int = 0
+    updated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something that is wrong with a collection.
 
