@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,13 +20,18 @@ Value = TypeVar("Value")
 
 NESTING = 100  # levels of lists and objects in metadata: what reads it again must not run out of stack
 METADATA_LIMIT = 65_536  # characters of JSON that a record of a file may add to each of its hits
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # as JSON writes it; a backslash of its own is doubled
 _TOO_DEEP = f"it is nested deeper than {NESTING} levels"
 
 
 def storable(text: str, what: str) -> str:
-    """Return the text, or raise InvalidInput where it is none that can be stored as UTF-8."""
+    """Return the text, or raise InvalidInput where it is none that every store can hold: UTF-8 without NUL."""
     if not isinstance(text, str):
         raise InvalidInput(f"{what} is {type(text).__name__}; accepted: str.")
+    if "\0" in text:
+        raise InvalidInput(
+            f"{what} holds a NUL character at {text.index(chr(0))}; take it out with text.replace('\\0', '')."
+        )
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -124,9 +130,12 @@ def _json(values: Mapping[str, Any], n: int) -> str:
     if not isinstance(values, Mapping):
         raise InvalidInput(f"metadata {n} is {type(values).__name__}; accepted: a dict that JSON can hold.")
     try:
-        return json_text(dict(values))
+        text = json_text(dict(values))
+        if _NUL.search(text):
+            raise ValueError("it holds a NUL character")
     except ValueError as error:
         raise InvalidInput(f"metadata {n} cannot be stored as JSON: {error}.") from None
+    return text
 
 
 def vectors_of_model(vectors: NDArray[np.float32], shape: tuple[int, int], name: str) -> NDArray[np.float32]:
