@@ -61,12 +61,11 @@ columns = { query = "question", positive = 2 }
     )
     config = read_config(tmp_path / "run.toml", loss_options={"scale": 10.0})
     assert [one.path for one in config.data] == ["a.jsonl", "b.tsv"]
-    assert config.loss_for(0) == ("cosent", {"scale": 10.0})
-    assert config.loss_for(1) == ("infonce", {"temperature": 0.02})
+    assert config.losses(2) == [("cosent", {"scale": 10.0}), ("infonce", {"temperature": 0.02})]
     assert config.data[1].columns == {"query": "question", "positive": 2}
     (tmp_path / "again.toml").write_text(config.to_toml(), encoding="utf-8")
     assert read_config(tmp_path / "again.toml") == config
-    assert TrainConfig(loss="angle").loss_for(3) == ("angle", {})
+    assert TrainConfig(loss="angle").losses(3) == [("angle", {})] * 3
 
 
 @pytest.mark.parametrize(

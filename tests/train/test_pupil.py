@@ -80,5 +80,11 @@ def test_settings(model, tmp_path):
         TrainConfig(pupil_layers=(1,))
     with pytest.raises(InvalidInput, match="taught is 'logits'; it must be 'vectors' or 'layers' or 'scores'"):
         TrainConfig(taught="logits")
+    with pytest.raises(
+        InvalidInput, match="loss 'infonce' learns from pairs or tuples, and texts holds taught_vectors"
+    ):
+        go(model, tmp_path / "c", teacher=str(model), loss="infonce")
+    with pytest.raises(InvalidInput, match="layers are learnt with losses of their own"):
+        go(model, tmp_path / "d", teacher=str(model), taught="layers", loss="infonce")
     with pytest.raises(InvalidInput, match="mine_every is 3"):
         go(model, tmp_path / "b", teacher=str(model), mine_every=3)

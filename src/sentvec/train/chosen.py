@@ -25,10 +25,8 @@ def losses_for(datasets: Sequence[Dataset], config: TrainConfig) -> list[tuple[s
     Raises:
         InvalidInput: settings are of another number of data sets, or there is no usual loss for one.
     """
-    if config.data and len(config.data) != len(datasets):
-        raise InvalidInput(f"settings are of {len(config.data)} data sets, and there are {len(datasets)}.")
-    chosen = [config.loss_for(number) for number in range(len(datasets))]
-    return [(name or _default(one), options) for (name, options), one in zip(chosen, datasets, strict=True)]
+    chosen = zip(config.losses(len(datasets)), datasets, strict=True)
+    return [(name or _default(one), options) for (name, options), one in chosen]
 
 
 def objective_for(

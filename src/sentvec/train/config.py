@@ -170,10 +170,16 @@ class TrainConfig:
         _check_mine(self.mine)
         _check_together(self)
 
-    def loss_for(self, number: int) -> tuple[str | None, Mapping[str, Any]]:
-        """Return name and options of the loss for a data set, by its number from 0; None is the usual one."""
-        own = self.data[number].loss if self.data else None
-        return (self.loss, self.loss_options) if own is None else (own, self.data[number].loss_options)
+    def losses(self, count: int) -> list[tuple[str | None, Mapping[str, Any]]]:
+        """Return name and options of the loss for each of `count` data sets; None is the usual one.
+
+        Raises:
+            InvalidInput: settings are of another number of data sets.
+        """
+        if self.data and len(self.data) != count:
+            raise InvalidInput(f"settings are of {len(self.data)} data sets, and there are {count}.")
+        own = [(one.loss, one.loss_options) for one in self.data] or [(None, {})] * count
+        return [(self.loss, self.loss_options) if name is None else (name, options) for name, options in own]
 
     def to_toml(self) -> str:
         """Write it as TOML; what is None is left away."""

@@ -12,19 +12,16 @@ from sentvec.evaluate.find import find_sets
 from sentvec.runtime.embedder import Embedder
 from sentvec.runtime.origin import Origin, find
 from sentvec.runtime.reranker import Reranker
-from sentvec.train.batches import Batch, Dataset, Example
+from sentvec.train.batches import Batch, Dataset, Example, Kind
 from sentvec.train.card import embedding
+from sentvec.train.chosen import losses_for, objective_for
 from sentvec.train.config import TrainConfig, refuse
 from sentvec.train.distil import TaughtScores, TaughtVectors, shallow
 from sentvec.train.imitate import LayerLearner
 from sentvec.train.loop import Source, Trained, check_folder, train
-from sentvec.train.objectives import objective
 from sentvec.train.run import digest, judge_of, tell
 from sentvec.train.sampling import Sampler
 from sentvec.train.step import EmbedderLearner, Learner
-
-SCORES_LOSS = "kl"
-"""What a teacher's scores are learnt with where no loss is named."""
 
 
 def train_pupil(
@@ -67,7 +64,7 @@ def train_pupil(
     if config.pupil_layers:
         pupil = shallow(pupil, config.pupil_layers)
     width = pupil.recipe.width(pupil.encoder.config.hidden)
-    learner, teacher = _begin(origin, pupil, config, width, len(given), device)
+    learner, teacher = _begin(origin, pupil, config, width, given, device)
     judge = None if evaluate_on is None else judge_of(find_sets(evaluate_on).sets)
     before = {} if judge is None else judge(learner.copy())
     sampler = Sampler(
@@ -106,19 +103,26 @@ def texts_of(data: Dataset) -> Dataset:
 
 
 def _begin(
-    origin: Origin, pupil: Checkpoint, config: TrainConfig, width: int, count: int, device: str
+    origin: Origin, pupil: Checkpoint, config: TrainConfig, width: int, datasets: Sequence[Dataset], device: str
 ) -> tuple[Learner[Batch, Checkpoint], Embedder | Reranker | None]:
     """Return what learns, and a teacher that is asked for each batch; one of layers is a part of what learns."""
     assert config.teacher is not None
     found = find(config.teacher, local_files_only=origin.local_files_only)
     if config.taught == "layers":
+        if any(name is not None for name, _ in config.losses(len(datasets))):
+            raise InvalidInput("layers are learnt with losses of their own; leave loss out.")
         return LayerLearner(pupil, found.load(), config, device=device), None
-    options = dict(config.loss_options)
+    teacher: Embedder | Reranker
+    widths: dict[str, int] = {}
     if config.taught == "scores":
-        scorer = Reranker.from_pretrained(found.folder, device=device)
-        parts = [objective(config.loss or SCORES_LOSS, **options) for _ in range(count)]
-        return EmbedderLearner(pupil, parts, config, device=device, origin=origin.name), scorer
-    teacher = Embedder(found.load(), name=found.name, device=device)
-    widths = {} if teacher.dim == width else {"dim": width, "teacher_dim": teacher.dim}
-    parts = [objective("taught_vectors", **(widths | options)) for _ in range(count)]
+        teacher = Reranker.from_pretrained(found.folder, device=device)
+    else:
+        teacher = Embedder(found.load(), name=found.name, device=device)
+        widths = {} if teacher.dim == width else {"dim": width, "teacher_dim": teacher.dim}
+    kind: Kind = "taught_scores" if config.taught == "scores" else "taught_vectors"
+    learnt = [replace(one, kind=kind) for one in datasets]
+    parts = [
+        objective_for(name, widths | dict(options), one, config, width)
+        for (name, options), one in zip(losses_for(learnt, config), learnt, strict=True)
+    ]
     return EmbedderLearner(pupil, parts, config, device=device, origin=origin.name), teacher

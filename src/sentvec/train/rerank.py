@@ -140,8 +140,11 @@ def train_reranker(
     if not datasets:
         raise InvalidInput("there is no data to train on; give one data set or more.")
     check_folder(folder, resume, origin.folder)
-    refuse(config, ("matryoshka", "inner_layers", "prompts"), "an embedder's; a reranker has none")
-    named = [loss_for(config.loss, one, config.loss_options) for one in datasets]
+    refuse(
+        config, ("matryoshka", "inner_layers", "prompts", "mine_every", "teacher"), "an embedder's; a reranker has none"
+    )
+    chosen = zip(config.losses(len(datasets)), datasets, strict=True)
+    named = [loss_for(name, one, options) for (name, options), one in chosen]
     judge = None if evaluate_on is None else judge_of(find_sets(evaluate_on).sets)
     headed = begin(origin, config.seed)
     learner = RerankLearner(headed, [loss for _, loss in named], config, device=device)

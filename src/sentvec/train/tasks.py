@@ -23,7 +23,7 @@ from sentvec.train.rows import RowSource, question_rows, text_rows, word_rows
 from sentvec.train.spans import answer_scores, entity_f1
 from sentvec.train.taught import REGRESSION, Asked, Labelled, Tagged, Taught, labels_of
 
-_OTHERS = ("loss", "loss_options", "matryoshka", "inner_layers", "prompts")
+_OTHERS = ("loss", "loss_options", "matryoshka", "inner_layers", "prompts", "mine_every", "teacher")
 
 
 def train_head(
