@@ -110,7 +110,7 @@ def test_bad_rows_are_named_and_left_out_on_demand(sentvec):
         (("pairs.jsonl", "-o", "m", "--first", 9, "--last", 3), "ranks are 9 to 3"),
         (("pairs.jsonl", "-o", "m", "--draw", "best"), "draw is 'best'. Known: top, random."),
         (("pairs.jsonl", "-o", "m", "--documents", "none.txt"), "none.txt"),
-        (("pairs.jsonl", "-o", "m", "--documents", "empty.txt"), "empty"),
+        (("pairs.jsonl", "-o", "m", "--documents", "empty.txt"), "there are no documents"),
     ],
 )
 def test_what_cannot_be(sentvec, options, message):

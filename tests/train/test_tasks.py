@@ -164,7 +164,9 @@ def test_texts_and_pairs_with_labels_or_scores(tmp_path):
     assert (found.values, found.labels) == ([1.0, 0.5], ()) and "put between 0 and 1" in found.notes[0]
     assert read_taught("regression", path, scores=(0, 10)).values == [0.5, 0.25]
     bare = text(tmp_path / "d.tsv", "good\ta text\nbad\tanother\n")
-    assert read_taught("text-classification", bare, kind="classes").values == [1, 0]
+    assert read_taught("text-classification", bare).values == [1, 0]
+    with pytest.raises(InvalidInput, match="its first line names none of its 2 columns"):
+        read_taught("regression", bare)
     named = read_taught("text-classification", bare, columns={"label": 1, "text": 2}, labels=["good", "bad"])
     assert named.values == [0, 1]
 

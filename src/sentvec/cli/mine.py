@@ -43,6 +43,7 @@ def mine(
     from sentvec.train.mine import MineConfig
     from sentvec.train.mine import mine as find_negatives
     from sentvec.train.read import read_dataset
+    from sentvec.train.report import describe
 
     if output.is_dir():
         raise InvalidInput(f"{output} is a folder; give the file to write.")
@@ -57,6 +58,7 @@ def mine(
         seed=seed,
     )
     pairs = read_dataset(data, skip_bad=skip_bad)
+    typer.echo(shown(describe(pairs)), err=True)
     pool = None
     if documents is not None:
         from sentvec.cli.rows import read_texts

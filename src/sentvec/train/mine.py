@@ -162,6 +162,8 @@ def mine(
     for one in pairs.examples:
         known.setdefault(one.texts[0], set()).add(one.texts[1])
     pool = list(dict.fromkeys(documents)) if documents is not None else sorted(set().union(*known.values()))
+    if not pool:
+        raise InvalidInput("there are no documents to look among; give some, or none to look among all positives.")
     ranked = _ranked(model, known, pool, chosen.last, progress)
     own = _positives(model, known, progress)
     found = [_looked(one.texts[0], one.texts[1], ranked, own, chosen) for one in pairs.examples]

@@ -29,6 +29,7 @@ def read_dataset(
     columns: Named | None = None,
     labels: Sequence[str] | None = None,
     scores: tuple[float, float] | None = None,
+    bare_classes: bool = False,
     skip_bad: bool = False,
 ) -> Dataset:
     """Read examples to learn from; `describe` says what was found.
@@ -41,6 +42,7 @@ def read_dataset(
         labels: names of the classes in the order of their numbers, as another file had them; None takes the names that
             are found, in alphabetical order.
         scores: the lowest and highest score that can be; None takes 0 to 1, or else 0 to 5.
+        bare_classes: a file of two columns without names holds labels and texts, as it does where kind is "classes".
         skip_bad: leave out rows that cannot be used, and count them.
 
     Raises:
@@ -52,7 +54,8 @@ def read_dataset(
         raise InvalidInput(f"kind {kind!r} is not known. Known: {', '.join(KINDS)}.")
     if isinstance(source, str | Path) and is_folder(Path(source)):
         return read_folder(Path(source), kind=kind, skip_bad=skip_bad)
-    bare = {"label": 1, "text": 2} if kind == "classes" and columns is None else {}
+    expected = kind == "classes" or (bare_classes and kind is None)
+    bare = {"label": 1, "text": 2} if expected and columns is None else {}
     table = read_columns(source, _kept({**bare, **(columns or {})}))
     given = given_roles(columns or {}, table.names)
     if not table.header and not given and bare and len(table.names) == 2:

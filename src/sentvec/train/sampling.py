@@ -145,7 +145,7 @@ class Sampler:
                 yield (
                     f"{data.name}: one text is in {shared.crowd:,} examples, as in {_shortly(data, shared)}. Batches "
                     f"without it twice are at least so many, where {batches:,} would do, and those at the end are not "
-                    "full. Take out some of these examples, or let batches repeat texts with unique=False."
+                    "full. Take out some of these examples, or let batches repeat texts (unique = false)."
                 )
 
 

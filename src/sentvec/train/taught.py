@@ -97,7 +97,15 @@ def read_taught(
         return read_tagged(path, labels)
     if task == "question-answering":
         return read_squad(path)
-    found = read_dataset(path, kind=kind, columns=columns, labels=labels, scores=scores, skip_bad=skip_bad)
+    found = read_dataset(
+        path,
+        kind=kind,
+        columns=columns,
+        labels=labels,
+        scores=scores,
+        bare_classes=task != REGRESSION,
+        skip_bad=skip_bad,
+    )
     wanted = ("scored",) if task == REGRESSION else ("classes", "labelled_pairs")
     if found.kind not in wanted:
         raise InvalidInput(f"{path} holds {found.kind}; {task} learns from {' or '.join(wanted)}.")
