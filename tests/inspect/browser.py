@@ -42,8 +42,9 @@ class Browser:
             self._ask("DELETE", self._at)
         self._connection.close()
 
-    def open(self, path: Path) -> None:
-        self._do("url", url=path.as_uri())
+    def open(self, page: Path | str) -> None:
+        """Open a file, or what is at an address."""
+        self._do("url", url=page.as_uri() if isinstance(page, Path) else page)
 
     def enter(self, css: str) -> None:
         """Go on inside a frame, until the next page is opened."""

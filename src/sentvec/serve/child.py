@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from sentvec.errors import InvalidInput, ModelError
 from sentvec.inspect.capture import trace
-from sentvec.inspect.views import head_view, similarity_view
 from sentvec.inspect.why import explain_similarity
 from sentvec.runtime.embedder import Embedder
 from sentvec.runtime.engine import Array, Engine, Window
@@ -92,7 +93,7 @@ class Servant:
             case "task":
                 return list(self.tasks[work.name](rows, **dict(work.options)))
             case "view":
-                return [self._view(work.name, **row) for row in rows]
+                return [self._view(work.name, row) for row in rows]
 
     def _encoded(self, work: Work, rows: list[Any]) -> Sequence[Array] | Array:
         model = self.embedder
@@ -117,18 +118,22 @@ class Servant:
         scores: list[float] = model.score(pairs, raw=work.name == "raw", progress=False).tolist()
         return scores
 
-    def _view(self, name: str, a: str, b: str | None = None) -> Any:
-        match name:
-            case "why":
-                assert b is not None
-                return similarity_view(explain_similarity(self.embedder, a, b)).html
-            case "why-numbers":
-                assert b is not None
-                found = explain_similarity(self.embedder, a, b)
-                strongest = [asdict(pair) for pair in found.strongest()]
-                return {"score": found.score, "rows": found.rows, "columns": found.columns, "strongest": strongest}
-            case _:
-                return head_view(trace(self.embedder, a, b)).html
+    def _view(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Look inside the embedder, and return what a page draws."""
+        if name == "why":
+            found = explain_similarity(self.embedder, arguments["a"], arguments["b"])
+            strongest = [asdict(pair) for pair in found.strongest()]
+            told = {"score": found.score, "rows": found.rows, "columns": found.columns, "strongest": strongest}
+            return told | {"matrix": np.round(found.matrix, 6).tolist()}
+        seen = trace(self.embedder, arguments["text"], arguments["text_pair"])
+        layers, heads = seen.attentions.shape[:2]
+        layer, head = arguments["layer"], arguments["head"]
+        if layer > layers or head > heads:
+            raise InvalidInput(f"layer {layer}, head {head}: there are {layers} layers of {heads} heads.")
+        chosen = seen.attentions[layer - 1]  # (heads, tokens, tokens)
+        shown = chosen.mean(axis=0) if head == 0 else chosen[head - 1]
+        told = {"tokens": seen.labels, "layers": layers, "heads": heads}
+        return told | {"attention": np.round(shown.astype(np.float64), 4).tolist()}
 
 
 def _quiet(steps: int, tokens: int = 0, *, label: str | None = None) -> None:
