@@ -60,7 +60,10 @@ def test_calibration(fit, model, tmp_path):
         (("whitening", "texts.txt", "--dim", "33"), "dim is 33, which should be a whole number from 1 to 32"),
         (("pca", "texts.txt", "--related-from", "3"), "--related-from is for calibration"),
         (("calibration", "pairs.tsv", "--dim", "3"), "--dim is for whitening and pca"),
-        (("calibration", "pairs.tsv"), "label 0 is 5.0, which should be from 0 (not related) to 1 (related)"),
+        (
+            ("calibration", "pairs.tsv"),
+            "pairs.tsv, line 1: column 3 is 5, which is not between 0 and 1; say",
+        ),
         (("calibration", "pairs.tsv", "--related-from", "9"), "all pairs have labels of one kind"),
     ],
 )

@@ -44,6 +44,7 @@ def test_pairs_with_yes_and_no(read):
         ),
         (["sentence1,sentence2,score", "a,b,1.5", "c,d,-1", "e,f,2"], "line 3: column 'score' is -1"),
         (["sentence1,sentence2,score", "a,b,1.5", '"c\nd",e,x', "e,f,2"], "line 3: column 'score' is 'x', which is"),
+        (["sentence1,sentence2,score", "a,b,1", "c,d,2", "e,f,inf"], "line 4: column 'score' is 'inf', which is not a"),
         (["a,b,1.5", "c,d,2", "e,f,three"], "line 3: column 3 is 'three', which is not a number"),
         (["text,label", "a,x", "b,", "c,y"], "line 3: column 'label' is '', which names no class"),
     ],
@@ -70,6 +71,7 @@ def test_scores_go_as_far_as_is_said(read):
     ("lines", "why"),
     [
         (["sentence1,sentence2,score", "a,b,3", "c,d,3", "e,f,3"], "all scores are 3"),
+        (["sentence1,sentence2,label", "a,b,0", "c,d,1", "e,f,2"], "labels 0, 1 and 2, as those of inference"),
         (["sentence1,sentence2,score", "a,b,3", "c,d,4"], "a rank correlation of 2 pairs says nothing"),
         (["text,label", "a,x", "b,x"], "only one label, 'x'"),
         (["first,second,third", "a,b,c"], "3 columns without names"),
@@ -130,7 +132,7 @@ def test_tasks_of_semeval(tmp_path):
     for content, told in (
         ("9\n", r"STS.gs.two.txt, line 1: score '9'; accepted: numbers from 0 to 5"),
         ("x\n", "STS.gs.two.txt, line 1: score 'x'"),
-        ("1\n2\n", "STS.input.two.txt has 1 lines, but STS.gs.two.txt has 2"),
+        ("1\n2\n", "STS.input.two.txt has 1 line, but STS.gs.two.txt has 2"),
     ):
         scores.write_text(content, encoding="utf-8")
         with pytest.raises(InvalidInput, match=told):

@@ -223,6 +223,12 @@ def test_what_cannot_be_fitted_is_told(tiny, folder):
         Embedder.from_pretrained(folder, device="cpu", precision="bfloat16").fit_postprocessing("pca", TEXTS)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_texts_that_are_all_alike_are_refused(tiny, kind):
+    with pytest.raises(InvalidInput, match="200 texts have the same vector, which says nothing"):
+        tiny.fit_postprocessing(kind, ["the cat sat"] * 200)
+
+
 @pytest.mark.parametrize(("kind", "dim"), [("whitening", 33), ("pca", 0), ("pca", 2.5), ("rotation", 8), ("flow", 8)])
 def test_a_number_of_features_that_cannot_be_is_told_before_texts_are_read(tiny, kind, dim):
     def texts():

@@ -48,7 +48,7 @@ def fit(
         raise InvalidInput("--dim is for whitening and pca; calibration changes no vectors.")
     check_new_folder(output, "the fitted model")
     if kind == CALIBRATION:
-        pairs, scores = read_pairs(source)
+        pairs, scores = read_pairs(source, labels=related_from is None)
         labels = scores if related_from is None else [float(score >= related_from) for score in scores]
         embedder = open_model(model, device, offline=local_files_only)
         fitted = embedder.fit_calibration(pairs, labels, prompt_name=prompt_name, workers=workers)

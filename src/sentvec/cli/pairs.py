@@ -10,10 +10,14 @@ from sentvec.evaluate.shapes import columns_of
 from sentvec.evaluate.tables import SUFFIXES, read_table
 
 
-def read_pairs(path: Path) -> tuple[list[tuple[str, str]], list[float]]:
+def read_pairs(path: Path, *, labels: bool = False) -> tuple[list[tuple[str, str]], list[float]]:
     """Read pairs of texts with the score that people gave them, from what `sentvec evaluate` takes for such a file.
 
     Columns of other files than JSON lines are parted by tabs if the first line has one, else by commas.
+
+    Args:
+        path: the file.
+        labels: scores have to lie between 0 and 1.
 
     Raises:
         InvalidInput: there is no such file, it is not UTF-8, it holds no scored pairs, or a row does not hold two
@@ -31,4 +35,6 @@ def read_pairs(path: Path) -> tuple[list[tuple[str, str]], list[float]]:
         )
     first, second = columns.texts
     pairs = [(table.text(row, first), table.text(row, second)) for row in table.rows]
-    return pairs, [table.number(row, columns.value, -math.inf, math.inf) for row in table.rows]
+    low, high = (0, 1) if labels else (-math.inf, math.inf)
+    hint = "; say from which score on pairs are related (--related-from)"
+    return pairs, [table.number(row, columns.value, low, high, hint) for row in table.rows]

@@ -68,7 +68,8 @@ def read_sts_task(folder: Path, files: Sequence[str], name: str, highest: float)
             raise InvalidInput(f"{gold} is absent, but {texts.name} needs its scores.")
         said, rows = list(lines_of(gold)), list(lines_of(texts))
         if len(said) != len(rows):
-            raise InvalidInput(f"{texts} has {len(rows)} lines, but {gold.name} has {len(said)}; they must agree.")
+            lines = f"{texts} has {counted(len(rows), 'line')}, but {gold.name} has {len(said)}"
+            raise InvalidInput(f"{lines}; they must agree.")
         for (line, row), (_, score) in zip(rows, said, strict=True):
             if not score.strip():
                 continue
@@ -94,7 +95,8 @@ def read_aligned(first: Path, second: Path, name: str) -> Bitext | str:
     """Read two files of which each line is the other's translation; nothing where they have not as many lines."""
     left, right = ([text for _, text in lines_of(path)] for path in (first, second))
     if len(left) != len(right) or len(left) < 2:
-        return f"{first.name} has {len(left)} lines and {second.name} {len(right)}: no translations of each other"
+        lines = f"{first.name} has {counted(len(left), 'line')} and {second.name} {len(right)}"
+        return f"{lines}: no translations of each other"
     return Bitext(name, tuple(left), tuple(right), (f"{first.suffix[1:]} and {second.suffix[1:]}",), (first, second))
 
 

@@ -88,7 +88,16 @@ def _scores(name: str, report: Report) -> Column:
 
 
 def _items(one: Result) -> str:
-    return ", ".join(f"{count} {what}" for what, count in one.sizes.items())
+    return ", ".join(f"{count} {_single(what) if count == 1 else what}" for what, count in one.sizes.items())
+
+
+def _single(what: str) -> str:
+    """Return what one is called, of words such as the sizes of sets.
+
+    >>> _single("queries"), _single("classes"), _single("pairs"), _single("test")
+    ('query', 'class', 'pair', 'test')
+    """
+    return f"{what[:-3]}y" if what.endswith("ies") else what.removesuffix("es" if what.endswith("sses") else "s")
 
 
 def models(shown: Shown) -> list[str]:

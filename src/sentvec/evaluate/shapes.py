@@ -55,7 +55,7 @@ def _by_name(table: Table, graded: bool) -> Columns | str:
         values = _numbers(table, score)
         if not values:
             return "pairs of texts whose labels are no numbers"
-        return _scored(values, (first, second), score, subset, graded)
+        return _scored(values, (first, second), score, subset, graded or table.names[score] in SCORE)
     text, label = table.place(TEXT), table.place(LABEL)
     if text is not None and label is not None:
         return Columns("labelled", (text,), label)
@@ -64,7 +64,8 @@ def _by_name(table: Table, graded: bool) -> Columns | str:
 
 def _by_content(table: Table, graded: bool) -> Columns | str:
     rows = table.rows[:HEAD]
-    width = max(set(widths := [len(row.cells) for row in rows]), key=widths.count)
+    widths = [len(row.cells) for row in rows]
+    width = max(set(widths), key=lambda one: (widths.count(one), one))
     if width == 2:
         labels = [str(row.cells[1]) for row in rows if len(row.cells) == 2]
         few = len(set(labels)) * _PER_LABEL <= len(rows) and max(map(len, labels)) <= _LABEL_LENGTH

@@ -210,7 +210,7 @@ def _kept(variances: Tensor, dim: int | None, seen: Moments) -> int:
     check_dim("whitening", dim, width)
     # where texts are plenty and a direction is empty all the same, it is the model's doing, and nothing is lost with
     # it: what comes out of a LayerNorm and is averaged lies in a plane
-    if dim is None and filled < min(width, seen.count - 1):
+    if dim is None and 0 < filled < min(width, seen.count - 1):
         return filled
     if (wanted := dim or width) > filled:
         raise InvalidInput(

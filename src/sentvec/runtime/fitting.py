@@ -30,6 +30,8 @@ FLOW = "flow"
 
 _PAIRS = 256  # scored at a time, as the diagonal of a table of so many by so many
 
+_ALIKE = 1e-10  # of the mean's square: a spread of so little is that of rounding
+
 Pair = tuple[str, str]
 """Two texts."""
 
@@ -96,6 +98,8 @@ def fit_postprocessing(
         seen = moments(torch.from_numpy(vectors), seen, FLOW_SAMPLE if kind == FLOW else SAMPLE)
     if seen is None or seen.count < 2:
         raise InvalidInput(f"{seen.count if seen else 0} texts say nothing about how vectors vary; give many.")
+    if float(seen.covariance.trace()) <= _ALIKE * float(seen.mean.square().sum()):
+        raise InvalidInput(f"{seen.count} texts have the same vector, which says nothing about how vectors vary.")
     unit = [Normalize()] * recipe.normalizes
     cut: list[Step] = []
     if recipe.dim is not None:
