@@ -86,6 +86,22 @@ def test_a_cut_is_made_before_numbers_are_kept(sentvec, model):
     assert np.array_equal(np.load("out.npy"), as_bits(cut))
 
 
+def test_bytes_are_of_length_one_whatever_the_model_ends_with(sentvec, tmp_path):
+    plain = add_modules(tiny_bert(tmp_path / "plain"), "Pooling")
+    write("t.txt", SOURCES["t.txt"])
+    assert sentvec("t.txt", "-m", plain, "-o", "out.npy", "--store", "int8").code == 0
+    longer = Embedder.from_pretrained(plain, device="cpu").encode(LINES)
+    assert abs(np.linalg.norm(longer, axis=1) - 1).min() > 0.01
+    back = from_int8(np.load("out.npy"))
+    assert ((back * longer).sum(1) / np.linalg.norm(longer, axis=1) / np.linalg.norm(back, axis=1) > 0.95).all()
+
+
+def test_one_vector_is_said_to_be_one(sentvec):
+    write("t.txt", "a text\n")
+    assert sentvec("t.txt", "-o", "out.npy").err == "1 vector of 32 features: out.npy\n"
+    assert sentvec("t.txt", "-o", "out", "--format", "npy").err == "1 vector in 1 part: out\n"
+
+
 def test_the_shell_names_every_way_of_keeping():
     assert tuple(CODES) == _STORES
 

@@ -55,6 +55,8 @@ def encode(
     _check_store(store, output)
     team = _Team(engine, workers, devices, device)
     options: dict[str, Any] = {"prompt": prompt, "prompt_name": prompt_name, "dim": dim}
+    if store == "int8":
+        options["normalize"] = True  # its one scale is for vectors of length one, whatever the model ends with
     if output is not None and not output.suffix:
         rows = read_rows(source, field, id_field)
         embedder = open_model(model, team.own, precision, local_files_only)
