@@ -47,7 +47,7 @@ def test_a_file_says_all_of_a_run_and_the_run_writes_it_again(sentvec, tmp_path)
     written("run.toml", [SETTINGS])
     ended = sentvec("--config", "run.toml", "--out", "out", "--documents", "corpus.txt")
     assert ended.code == 0, ended.err
-    assert "pairs: 24 pairs" in ended.err and "first = left, second = right" in ended.err and "4 steps in" in ended.err
+    assert "pairs: 24 pairs" in ended.err and 'first "a0" | second "b0"' in ended.err and "4 steps in" in ended.err
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| 24 | infonce |" in card and "| 24 | angle |" in card
     assert "a document of its own" in (tmp_path / "out" / "run" / "mined-2.jsonl").read_text()
