@@ -14,7 +14,7 @@ from tests.serve.running import Running
 
 schemathesis = pytest.importorskip("schemathesis")
 ONLINE = {"authorization": f"Bearer {KEY}"}
-ROUNDS = 12  # of each operation; SENTVEC_ROUNDS in the nightly run
+ROUNDS = 6  # of each operation
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
