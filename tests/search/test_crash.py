@@ -66,15 +66,17 @@ def check(folder, log, state):
 
 
 def exact(collection, there, model):
-    """Compare a search with NumPy, and a search by words with the words themselves."""
+    """Compare an exact search with NumPy, what an index finds with its scores, and a search by words with the words."""
     ids = list(there)
     vectors = model.encode_query([there[id_] for id_ in ids]).astype(np.float64)
     query = model.encode_query([oracle.WORDS[3]])[0]
     scores = vectors @ query / np.linalg.norm(vectors, axis=1) / np.linalg.norm(query)
     for k in (1, 10, 200):
+        ((found, rows),) = collection._reader.ask(lambda store, view, k=k: view.nearest(query[None], k, exact=True))
+        assert len(set(rows.tolist())) == min(k, len(ids))
+        np.testing.assert_allclose(found, np.sort(scores)[::-1][:k], atol=1e-5)
         hits = collection.search(query, k=k)
-        wanted = np.sort(scores)[::-1][:k]
-        np.testing.assert_allclose([hit.score for hit in hits], wanted, atol=1e-5)
+        assert len({hit.id for hit in hits}) == min(k, len(ids))
         np.testing.assert_allclose([hit.score for hit in hits], [scores[ids.index(hit.id)] for hit in hits], atol=1e-5)
     worded = {hit.id for hit in collection.search_text(oracle.WORDS[3], k=200)}
     assert worded == {id_ for id_, text in there.items() if oracle.WORDS[3] in text.split()}

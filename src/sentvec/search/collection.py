@@ -324,7 +324,7 @@ class Collection:
 
     def stats(self) -> Stats:
         """Return the collection's size, which model made it, and how it is indexed."""
-        return self._reader.ask(lambda store, view: upkeep.stats(store, view, self._known))
+        return self._reader.plainly(lambda store: upkeep.stats(store, self._known, self._reader.bad))
 
     def files(self) -> list[str]:
         """Return the absolute paths of the files that passages come from."""

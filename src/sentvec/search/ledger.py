@@ -62,6 +62,11 @@ def removed_after(store: Store, seq: int) -> tuple[list[int], int]:
     return [row for _, row in found], found[-1][0] if found else seq
 
 
+def removed_until(store: Store, row: int) -> int:
+    """Return how many of the rows until `row` were removed since the active generation was made."""
+    return _number(store, "SELECT count(*) FROM removed WHERE row <= ?", (row,))
+
+
 def rows_after(store: Store, row: int) -> int:
     """Return how many passages there are past `row`."""
     return _number(store, "SELECT count(*) FROM passages WHERE row > ?", (row,))

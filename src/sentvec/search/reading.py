@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,7 +38,7 @@ class Reader:
         self._view = View(folder, self.known)
 
     def plainly(self, question: Callable[[Store], _Answer]) -> _Answer:
-        """Ask the database, which needs no vectors.
+        """Ask the database, which needs no vectors, and no transaction for a single query.
 
         Raises:
             CollectionError: the collection is closed.
@@ -55,6 +55,11 @@ class Reader:
             CollectionError: the collection is closed, or cannot be read.
         """
         return self.plainly(lambda store: self._asked(store, question))
+
+    @property
+    def bad(self) -> Mapping[int, str]:
+        """Generations that were found damaged, and in what."""
+        return self._view.bad
 
     def _asked(self, store: Store, question: Callable[[Store, View], _Answer]) -> _Answer:
         for tries in range(2 * _TRIES):

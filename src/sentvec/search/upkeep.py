@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -12,16 +12,25 @@ import numpy as np
 from sentvec.errors import CollectionBusy, InvalidInput
 from sentvec.index import kinds
 from sentvec.index.menu import FLAT, factory_of
+from sentvec.index.tuning import Tuning
 from sentvec.progress import Advance, track
 from sentvec.search import ledger
 from sentvec.search.disk import held, reached, remove_unused
 from sentvec.search.encoding import numbers
-from sentvec.search.generation import Array, Built, Ids, Source, write
+from sentvec.search.generation import (
+    Array,
+    BadGeneration,
+    Built,
+    GoneGeneration,
+    Ids,
+    Source,
+    read_manifest,
+    write,
+)
 from sentvec.search.opening import Identity, identity
 from sentvec.search.schema import translated
 from sentvec.search.store import Store
 from sentvec.search.types import Active, CompactReport, Stats
-from sentvec.search.view import View
 
 LOCK = "upkeep.lock"
 GENERATIONS = "gen-" + 6 * "[0-9]"
@@ -142,9 +151,26 @@ def _index(vectors: Array, known: Identity, kind: str, recall: float, advance: A
     return Built(built.factory, built.write, {"tuning": built.tuning.as_dict()})
 
 
-def stats(store: Store, view: View, known: Identity) -> Stats:
-    """Return the state of a collection, within a read transaction that the view is of."""
-    (count, files), active, tuning = store.counts(), view.active, view.tuning
+def stats(store: Store, known: Identity, bad: Mapping[int, str]) -> Stats:
+    """Return the state of a collection.
+
+    Args:
+        store: the database.
+        known: what made the vectors.
+        bad: generations that a search has found damaged, and in what.
+    """
+    with store.reading():
+        (count, files), active = store.counts(), ledger.active(store)
+        removed = 0 if active is None else ledger.removed_until(store, active.last_row)
+    rows = 0 if active is None else active.rows
+    manifest = None
+    damage = None if active is None else bad.get(active.generation)
+    if active is not None and damage is None:
+        try:
+            manifest = read_manifest(store.folder, active.generation, active.manifest)
+        except (BadGeneration, GoneGeneration) as error:
+            damage = str(error)
+    tuning = Tuning.from_dict(manifest.index["tuning"]) if manifest is not None and manifest.index else None
     return Stats(
         path=str(store.folder),
         passages=count,
@@ -155,13 +181,13 @@ def stats(store: Store, view: View, known: Identity) -> Stats:
         bytes=_size(store.folder),
         metric=known.metric,
         generation=0 if active is None else active.generation,
-        index=view.kind,
-        indexed=view.indexed,
-        later=count - view.indexed,
-        removed=0 if active is None or view.damage else active.rows - view.indexed,
+        index=FLAT if manifest is None else manifest.kind,
+        indexed=rows - removed,
+        later=count - (rows - removed),
+        removed=removed,
         recall=None if tuning is None else tuning.chosen.recall,
         curve=() if tuning is None else tuple((p.effort, p.factor, p.recall, p.seconds) for p in tuning.curve),
-        damage=view.damage,
+        damage=damage,
     )
 
 

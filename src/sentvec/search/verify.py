@@ -89,8 +89,9 @@ def _missing(store: Store, here: str, key: str, there: str, other: str) -> list[
     return [row for (row,) in store.select(sql)]
 
 
-def _rows_until(store: Store, last: int) -> list[int]:
-    return [row for (row,) in store.select("SELECT row FROM passages WHERE row <= ?", (last,))]
+def _rows_until(store: Store, last: int) -> NDArray[np.int64]:
+    found = store.select("SELECT row FROM passages WHERE row <= ?", (last,))
+    return np.fromiter((row for (row,) in found), dtype=np.int64)
 
 
 def _texts(store: Store, known: Identity, findings: _Findings) -> int:
@@ -191,8 +192,8 @@ def _generation(store: Store, known: Identity, findings: _Findings) -> _Held | N
     except (BadGeneration, GoneGeneration) as error:
         findings.add("generation", str(error))
         return None
-    gone = set(held.rows.tolist()) - set(_rows_until(store, active.last_row))
-    for row in gone.difference(ledger.removed_after(store, 0)[0]):
+    gone = np.setdiff1d(held.rows, _rows_until(store, active.last_row), assume_unique=True)
+    for row in np.setdiff1d(gone, ledger.removed_after(store, 0)[0]).tolist():
         findings.add("generation", "passages were removed that the generation still answers with", row)
     return held
 
@@ -201,7 +202,7 @@ def _recall(store: Store, view: View, known: Identity, findings: _Findings) -> f
     """Ask for the neighbours of some vectors, by the index and by comparing all."""
     if view.tuning is None:
         return None
-    rows = np.array(_rows_until(store, view.active.last_row if view.active else 0), dtype=np.int64)
+    rows = _rows_until(store, view.active.last_row if view.active else 0)
     chosen = np.random.default_rng(0).permutation(rows)[:_SAMPLE]
     _, vectors = view.vectors_of(np.sort(chosen))
     recall = _shared(view.nearest(vectors, 10), view.nearest(vectors, 10, exact=True))

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from sentvec.errors import CollectionCorrupt
 from sentvec.index import kinds
 from sentvec.index.ann import AnnIndex
-from sentvec.index.menu import FLAT
 from sentvec.index.rows import checked, unit
 from sentvec.index.tuning import Tuning
 from sentvec.search import ledger
@@ -101,6 +100,7 @@ class View:
 
     Attributes:
         active: the generation in use.
+        bad: generations that are damaged, and in what; they are not used.
     """
 
     def __init__(self, folder: Path, known: Identity) -> None:
@@ -109,7 +109,7 @@ class View:
         self.active: Active | None = None
         self._generation: Generation | None = None
         self._index: AnnIndex | None = None
-        self._bad: dict[int, str] = {}
+        self.bad: dict[int, str] = {}
         self._later = _Later(known.dim)
         self._alive: Mask = np.zeros(0, np.bool_)
         self._last_row = self._removed = self._commits = 0
@@ -156,7 +156,7 @@ class View:
         """Start again from a generation, or from nothing."""
         self.close()
         self._commits = 0
-        if active is not None and active.generation not in self._bad:
+        if active is not None and active.generation not in self.bad:
             try:
                 self._open(active)
             except (BadGeneration, GoneGeneration) as error:
@@ -187,7 +187,7 @@ class View:
         self._alive = np.ones(len(generation.rows), np.bool_)
 
     def _set_aside(self, number: int, reason: str) -> None:
-        self._bad[number] = reason
+        self.bad[number] = reason
         self._index = self._generation = None
         _log.warning(
             "Generation %d of the collection %r is damaged (%s). Answers come from the database instead, slower and "
@@ -222,19 +222,9 @@ class View:
         return int(np.count_nonzero(self._alive)) if self._generation is not None else 0
 
     @property
-    def kind(self) -> str:
-        """The index of the generation, as a faiss factory string."""
-        return FLAT if self._generation is None else self._generation.manifest.kind
-
-    @property
     def tuning(self) -> Tuning | None:
         """What was measured of the index; None where every vector is compared."""
         return None if self._index is None else self._index.tuning
-
-    @property
-    def damage(self) -> str | None:
-        """What is wrong with the active generation, where it is not used for that."""
-        return self._bad.get(self.active.generation) if self.active is not None else None
 
     def nearest(
         self, queries: Array, k: int, *, allowed: Ids | None = None, recall: float | None = None, exact: bool = False
