@@ -44,7 +44,7 @@ def test_judgements_of_one_grade_give_pairs(tmp_path):
         Example(("what is sweet", "pears are sweet")),
         Example(("what is sweet", "rain is wet")),
     ]
-    assert any("1 queries without a relevant document" in note for note in found.notes)
+    assert any("1 query without a relevant document" in note for note in found.notes)
 
 
 def test_grades_give_lists_or_pairs_on_demand(tmp_path):
