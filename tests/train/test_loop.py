@@ -17,8 +17,12 @@ from tests.builders import bert_config, bert_weights, tiny_bert
 from tests.train.runs import Pairs, go, length_score, same, weights
 
 from sentvec import Embedder
+from sentvec.checkpoint.load import load
 from sentvec.errors import InvalidInput, NonFiniteOutput, OutputError
-from sentvec.train.loop import METRICS, RUN, STATE
+from sentvec.train.config import TrainConfig
+from sentvec.train.loop import METRICS, RUN, STATE, train
+from sentvec.train.objectives import Objective
+from sentvec.train.step import EmbedderLearner
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -122,6 +126,37 @@ def test_a_loss_that_is_no_number_ends_the_run(model, tmp_path):
         NonFiniteOutput, match=r"the loss at step 0 \(epoch 0, batch 0, of data set 0\) is nan. Lower the learning rate"
     ):
         go(tiny_bert(tmp_path / "broken", tensors=tensors), tmp_path / "out")
+
+
+class Steep(torch.nn.Module):
+    """A loss that is 0, and whose slope is no number."""
+
+    def forward(self, vectors, batch):
+        return (vectors[0] * 0).sum().sqrt()
+
+
+def test_weights_that_are_no_numbers_stay_out_of_the_state(model, tmp_path):
+    config = TrainConfig(save_every=1)
+    steep = Objective(Steep(), name="steep", kinds=frozenset({"pairs"}))
+    taught = EmbedderLearner(load(model), [steep], config, device="cpu")
+    with pytest.raises(NonFiniteOutput, match=r"after step 1 the weights encoder\..* hold NaN or infinity. Lower the"):
+        train(taught, Pairs(), tmp_path / "out", config, progress=False)
+    assert not (tmp_path / "out" / RUN / STATE).exists()
+
+
+def test_a_run_that_ended_early_stays_ended(model, tmp_path):
+    def judged(resume=False):
+        scores = iter([0.5, 0.4, 0.3, 0.2, 0.1])
+        return go(model, tmp_path / "out", judge=lambda _: {"s": next(scores)}, patience=1, epochs=5, resume=resume)
+
+    first, again = judged(), judged(resume=True)
+    assert (first.steps, again.steps) == (12, 12)
+    assert first.scores == again.scores == {"s": 0.5}
+
+
+def test_a_score_that_is_no_number_is_not_the_best(model, tmp_path):
+    scores = iter([float("nan"), 0.1, float("nan")])
+    assert go(model, tmp_path / "out", judge=lambda _: {"s": next(scores)}).scores == {"s": 0.1}
 
 
 def test_the_best_model_is_what_the_folder_gets(model, tmp_path):

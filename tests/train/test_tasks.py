@@ -132,6 +132,15 @@ def test_settings_of_other_jobs_are_refused(model, tmp_path):
         go(model, TEXTS, model)
 
 
+def test_texts_are_cut_where_the_user_says(model, tmp_path):
+    config = TrainConfig(max_steps=1)
+    train_head(find(model, max_seq_length=9), TEXTS, tmp_path / "out", config, device="cpu", progress=False)
+    assert HeadedModel.from_pretrained(tmp_path / "out", device="cpu").max_seq_length == 9
+    for length in (2, 65):
+        with pytest.raises(InvalidInput, match=f"max_seq_length is {length}, but this model takes 3 to 64 tokens"):
+            train_head(find(model, max_seq_length=length), WORDS, tmp_path / "no", config)
+
+
 def test_a_run_on_other_data_is_not_gone_on_with(model, tmp_path):
     settings = TrainConfig(epochs=1)
     train_head(find(model), TEXTS, tmp_path / "out", settings, device="cpu", progress=False)

@@ -22,6 +22,7 @@ from sentvec.models.architecture import Encoder
 from sentvec.models.registry import architecture
 from sentvec.models.task_head import TaskHead, build_head
 from sentvec.nn.pooler import Pooler
+from sentvec.runtime.checks import check
 from sentvec.runtime.device import device_of, precision_of
 from sentvec.runtime.fast import set_up_training
 from sentvec.runtime.plan import plan
@@ -164,6 +165,20 @@ def new_headed(
         max_seq_length=whole.max_seq_length, lower_case=whole.lower_case
     )  # no prompts: they ask for vectors
     return Headed(parts.checkpoint(recipe), task, heads, tuple(labels), problem_type, None)
+
+
+def limited(headed: Headed, tokens: int | None) -> Headed:
+    """Return a model that reads so many tokens of a text or pair; None leaves it at what the checkpoint says.
+
+    Raises:
+        InvalidInput: it cannot read so many, or so few leave no room for text.
+    """
+    checkpoint = headed.checkpoint
+    known = min(checkpoint.recipe.max_seq_length, checkpoint.encoder.config.max_tokens)
+    recipe = replace(checkpoint.recipe, max_seq_length=known if tokens is None else tokens)
+    checkpoint = replace(checkpoint, recipe=recipe)
+    check(checkpoint)
+    return replace(headed, checkpoint=checkpoint)
 
 
 T = TypeVar("T", bound=nn.Module)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,7 +20,6 @@ from sentvec.evaluate.find import Set, find_sets
 from sentvec.evaluate.rerank import Rerank, evaluate_reranker
 from sentvec.evaluate.sts import Sts
 from sentvec.ops.rank import spearman
-from sentvec.runtime.checks import check
 from sentvec.runtime.engine import Engine
 from sentvec.runtime.origin import Origin
 from sentvec.runtime.plan import plan
@@ -30,7 +28,7 @@ from sentvec.runtime.reranker import TASK, Reranker
 from sentvec.train.batches import Batch, Dataset
 from sentvec.train.card import reranking
 from sentvec.train.config import TrainConfig, refuse
-from sentvec.train.heads import HeadLearner, new_headed
+from sentvec.train.heads import HeadLearner, limited, new_headed
 from sentvec.train.loop import Judge, Trained, check_folder, train
 from sentvec.train.rankings import ScoreLoss, as_lists, loss_for
 from sentvec.train.run import digest, tell
@@ -192,12 +190,7 @@ def begin(origin: Origin, seed: int) -> Headed:
     if len(headed.labels) != 1:
         _log.warning("%s has a head for %s; a new one with one score is put on.", origin.name, _few(headed.labels))
         headed = new_headed(origin.folder, TASK, (LABEL,), seed=seed)
-    checkpoint = headed.checkpoint
-    whole = min(checkpoint.recipe.max_seq_length, checkpoint.encoder.config.max_tokens)
-    limit = origin.changes.get("max_seq_length", whole)
-    checkpoint = replace(checkpoint, recipe=replace(checkpoint.recipe, max_seq_length=limit))
-    check(checkpoint)
-    return replace(headed, checkpoint=checkpoint)
+    return limited(headed, origin.changes.get("max_seq_length"))
 
 
 def _few(labels: Sequence[str]) -> str:

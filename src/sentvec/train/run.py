@@ -14,6 +14,7 @@ from sentvec.checkpoint.load import Checkpoint
 from sentvec.errors import InvalidInput, MissingExtra
 from sentvec.evaluate.find import Set, find_sets
 from sentvec.evaluate.run import Settings, evaluate
+from sentvec.runtime.checks import check
 from sentvec.runtime.embedder import Embedder
 from sentvec.runtime.origin import Origin
 from sentvec.train.batches import Dataset
@@ -73,6 +74,7 @@ def train_embedder(
     learnt = [replace(one, kind="tuples") if mined and one.kind == "pairs" else one for one in given]
     losses = losses_for(learnt, config)
     base = origin.load()
+    check(base)
     width = base.recipe.width(base.encoder.config.hidden)
     objectives = [
         objective_for(name, options, one, config, width, device=device, local_files_only=origin.local_files_only)

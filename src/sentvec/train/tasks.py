@@ -16,7 +16,7 @@ from sentvec.runtime.headed import HeadedModel
 from sentvec.runtime.origin import Origin
 from sentvec.tasks.answer import QuestionAnswering
 from sentvec.train.config import TrainConfig, refuse
-from sentvec.train.heads import IGNORED, HeadLearner, new_headed
+from sentvec.train.heads import IGNORED, HeadLearner, limited, new_headed
 from sentvec.train.loop import Judge, Trained, check_folder, train
 from sentvec.train.pretrain import MaskedSource, Masking
 from sentvec.train.rows import RowSource, question_rows, text_rows, word_rows
@@ -66,10 +66,8 @@ def train_head(
     ]
     names = labels or (("score",) if problem else ("start", "end"))
     headed = new_headed(origin.folder, task, names, problem_type=problem, seed=config.seed)
-    recipe, tokenizer = headed.checkpoint.recipe, headed.checkpoint.tokenizer
-    limit = min(
-        origin.changes.get("max_seq_length", recipe.max_seq_length), headed.checkpoint.encoder.config.max_tokens
-    )
+    headed = limited(headed, origin.changes.get("max_seq_length"))
+    limit, tokenizer = headed.checkpoint.recipe.max_seq_length, headed.checkpoint.tokenizer
     if isinstance(data, Labelled):
         rows = text_rows(data.texts, data.values, tokenizer, limit)
     elif isinstance(data, Tagged):
@@ -128,7 +126,7 @@ def train_masked(
         headed = new_headed(origin.folder, task, seed=config.seed)
     learner = HeadLearner(headed, config, device=device)
     heads = tuple(headed.heads)
-    limit = origin.changes.get("max_seq_length", headed.checkpoint.recipe.max_seq_length)
+    limit = limited(headed, origin.changes.get("max_seq_length")).checkpoint.recipe.max_seq_length
     source = MaskedSource(
         documents,
         headed.checkpoint.tokenizer,
