@@ -20,7 +20,8 @@
         ├── CollectionNotFound    no collection in that folder
         ├── CollectionCorrupt     the collection's files are damaged
         ├── CollectionBusy        another process is writing
-        └── ModelMismatch         the collection was built with another model
+        ├── ModelMismatch         the collection was built with another model
+        └── StoreUnavailable      the server of a store does not answer
 
 A message names the value, what is accepted, and the next step.
 """
@@ -116,3 +117,7 @@ class CollectionBusy(CollectionError):
 
 class ModelMismatch(CollectionError):
     """The collection was built with another model than the one given."""
+
+
+class StoreUnavailable(CollectionError):
+    """The server that a store is kept on does not answer; the message has its URL."""
