@@ -55,3 +55,21 @@ def test_numbers_too_large_for_single_precision(random):
     small = vectors / np.float32(1e25)
     ((_, rows),) = nearest(query, small, 3)
     assert rows.tolist() == np.argsort(-true[0], kind="stable")[:3].tolist()
+
+
+@pytest.mark.parametrize("kind", ["plain", "ties", "all equal", "large"])
+def test_what_faiss_screens_first_gives_the_same(random, monkeypatch, kind):
+    vectors = random.normal(size=(3000, 16)).astype(np.float32)
+    vectors = {"plain": vectors, "ties": np.round(vectors), "all equal": vectors[:1].repeat(3000, 0)}.get(
+        kind, vectors * np.float32(1e30)
+    )
+    queries = random.normal(size=(20, 16)).astype(np.float32)
+    screened, used = scan._screened, []
+    for keep in (None, random.random(3000) < 0.99, np.arange(3000) % 2 == 0):
+        monkeypatch.setattr(scan, "_screened", lambda *given: None)
+        wanted = nearest(queries, vectors, 10, keep)
+        monkeypatch.setattr(scan, "_screened", lambda *given: used.append(screened(*given)) or used[-1])
+        for (scores, rows), (same, others) in zip(wanted, nearest(queries, vectors, 10, keep), strict=True):
+            np.testing.assert_array_equal(rows, others)
+            np.testing.assert_array_equal(scores, same)
+    assert any(found is not None for found in used) == (kind != "all equal")

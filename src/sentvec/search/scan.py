@@ -11,12 +11,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from sentvec.extras import require
+
 Array = NDArray[np.float32]
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 BLOCK = 16_384  # vectors that are compared at once
 _QUERIES = 16  # queries that are compared at once, which bounds what their scores take: 64 MB for a million vectors
+_SPARE, _SCREENED = 32, 2048  # vectors that faiss finds beyond k, and the most in all
 _AGAIN = 4096  # vectors that are scored again at once
 
 Part = tuple[Ids, Callable[[Ids], tuple[Ids, Array]]]
@@ -39,6 +42,9 @@ def candidates(queries: Array, vectors: Array, k: int, keep: Mask | None, longes
     count = len(vectors) if keep is None else int(np.count_nonzero(keep))
     if not count:
         return [np.zeros(0, np.int64) for _ in queries]
+    found = _screened(queries, vectors, k, keep, count, longest)
+    if found is not None:
+        return found
     found = []
     for first in range(0, len(queries), _QUERIES):
         part = queries[first : first + _QUERIES]
@@ -50,6 +56,28 @@ def candidates(queries: Array, vectors: Array, k: int, keep: Mask | None, longes
                 scores[:, ~keep] = -np.inf
             for query, line in zip(part, scores, strict=True):
                 found.append(_near(line, min(k, count), keep, _error(query, longest)))
+    return found
+
+
+def _screened(
+    queries: Array, vectors: Array, k: int, keep: Mask | None, count: int, longest: float
+) -> list[Ids] | None:
+    """Let faiss, twice as fast as BLAS here, find a few more than are wanted; None where these may not be all."""
+    fetch = k + _SPARE + len(vectors) - count
+    if fetch > min(_SCREENED, len(vectors)):
+        return None
+    faiss = require("faiss", extra="search")
+    scores, places = faiss.knn(queries, vectors, fetch, faiss.METRIC_INNER_PRODUCT)
+    found = []
+    for query, line, near in zip(queries, scores, places, strict=True):
+        good = near >= 0 if keep is None else keep[near] & (near >= 0)
+        error = _error(query, longest)
+        if np.count_nonzero(good) < k or not np.isfinite(line).all():
+            return None
+        least = line[good][k - 1] - error
+        if not line[-1] < least:  # one that was not fetched may be as near
+            return None
+        found.append(np.sort(near[good & (line >= least)]))
     return found
 
 
