@@ -42,10 +42,11 @@ def rerank(model: str, out: str) -> None:
     torch.save({"loss": loss, "grads": grads}, Path(out) / f"{taught.team.rank}.pt")
 
 
-def run(model: str, out: str) -> None:
+def run(model: str, out: str, adapters: str = "") -> None:
     import os
 
-    go(Path(model), Path(out), source=Share(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])), save_every=None)
+    source = Share(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    go(Path(model), Path(out), source=source, save_every=None, lora_rank=int(adapters) if adapters else None)
 
 
 if __name__ == "__main__":

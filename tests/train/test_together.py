@@ -48,9 +48,10 @@ def test_two_processes_have_the_gradient_of_one(model, tmp_path, tokens):
                 torch.testing.assert_close(found["grads"][name], parameter.grad, atol=1e-5, rtol=1e-4)
 
 
-def test_a_run_of_two_ends_as_a_run_of_one(model, tmp_path):
-    together("run", str(model), str(tmp_path / "two"))
-    go(model, tmp_path / "one", save_every=None)
+@pytest.mark.parametrize("adapters", [None, 2])
+def test_a_run_of_two_ends_as_a_run_of_one(model, tmp_path, adapters):
+    together("run", str(model), str(tmp_path / "two"), *([] if adapters is None else [str(adapters)]))
+    go(model, tmp_path / "one", save_every=None, lora_rank=adapters)
     # weights themselves may differ where the gradient is nothing but rounding, which Adam scales up: biases of keys
     one, two = (Embedder.from_pretrained(tmp_path / name).encode(sentences(20)) for name in ("one", "two"))
     assert torch.cosine_similarity(torch.tensor(one), torch.tensor(two)).min() > 0.9999
