@@ -112,6 +112,18 @@ def test_an_empty_collection_has_no_generation(tmp_path, model):
         assert len(collection.search("two")) == 1
 
 
+def test_row_numbers_beyond_32_bits(many):
+    with many._writer.writing():
+        many._writer.change("UPDATE sqlite_sequence SET seq = ? WHERE name = 'passages'", (1 << 40,))
+    many.add(["anchor alone"], ids=["anchor"])
+    many.compact("hnsw")
+    many.add(["anchor too"], ids=["later"])
+    assert {hit.id for hit in many.search("anchor", k=2)} == {"anchor", "later"}
+    many.delete(["anchor"])
+    assert many.search("anchor", k=1)[0].id == "later"
+    assert many.verify().clean
+
+
 @pytest.mark.parametrize("kind", ["best", "HNSW", "", 7])
 def test_a_kind_that_is_not_known(many, kind):
     with pytest.raises(InvalidInput, match="kind of index"):

@@ -197,3 +197,16 @@ def test_a_collection_that_is_deleted_in_the_middle_of_a_write(folder):
         with pytest.raises(CollectionError, match="deleted or replaced"), pets._writer.writing():
             shutil.rmtree(folder)
         assert len(pets) == 3  # what is still open can be read
+
+
+def test_after_the_disk_has_failed_nothing_more_is_written_until_it_is_opened_again(folder):
+    with Collection.open(folder, FakeModel()) as pets:
+        with pytest.raises(CollectionError, match="disk I/O error"), pets._writer.writing():
+            raise apsw.IOError("disk I/O error")
+        for work in (lambda: pets.add(["new"]), lambda: pets.delete(["cat"])):
+            with pytest.raises(CollectionError, match="has failed before"):
+                work()
+        assert len(pets.search("cats", k=9)) == 3
+    with Collection.open(folder, FakeModel()) as pets:
+        pets.add(["new"])
+        assert len(pets) == 4

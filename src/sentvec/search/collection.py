@@ -42,7 +42,7 @@ from sentvec.search.words import match_query
 
 
 class Collection:
-    """Passages with their vectors in one folder, and exact search over them.
+    """Passages with their vectors in one folder, and search over them.
 
     What a call has returned is on the disk: it survives a kill and a power cut. One process writes at a time,
     any number read meanwhile; a reader sees what others have committed at its next search. All methods may be
