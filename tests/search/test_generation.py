@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
-from itertools import pairwise
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -160,33 +161,19 @@ def test_a_reader_keeps_its_generation_and_goes_on_to_the_next(many, tmp_path):
     assert generations(many) == ["gen-000004"]
 
 
-def test_readers_are_right_while_others_write_and_compact(many, tmp_path):
-    """Row `i0` is never touched, all else comes and goes: a reader must find it first, and never twice."""
-    stop, errors = threading.Event(), []
+def test_processes_that_read_are_right_while_another_writes_and_compacts(many, tmp_path):
     many.add(["anchor alone"], ids=["anchor"])
-
-    def read():
-        try:
-            with Collection.open(tmp_path / "c", FakeModel()) as reader:
-                while not stop.is_set():
-                    hits = reader.search("anchor alone", k=30)
-                    assert hits[0].id == "anchor"
-                    assert len({hit.id for hit in hits}) == 30
-                    assert all(a.score >= b.score for a, b in pairwise(hits))
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=read) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for n in range(6):
+    command = [sys.executable, Path(__file__).with_name("searcher.py"), tmp_path / "c", tmp_path / "stop"]
+    readers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [reader.stdout.readline() for reader in readers] == ["begun\n"] * 2
+    for n in range(8):
         many.upsert(texts(40, seed=n), [f"i{m}" for m in range(n, n + 40)])
         many.delete([f"i{m}" for m in range(200 + 10 * n, 210 + 10 * n)])
         many.compact("flat" if n % 2 else "hnsw")
-    stop.set()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    (tmp_path / "stop").touch()
+    searches = [reader.communicate(timeout=60)[0] for reader in readers]
+    assert [reader.returncode for reader in readers] == [0, 0]
+    assert all(int(count) > 1 for count in searches)
 
 
 def test_what_a_killed_compaction_left_is_removed_at_the_next_opening(many, tmp_path):
