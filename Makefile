@@ -17,7 +17,7 @@ export HF_HUB_OFFLINE := 1
 .DEFAULT_GOAL := help
 
 help: ## list the verbs
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while read -r verb what; do printf '  make %-9s %s\n' "$$verb" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while read -r verb what; do printf '  make %-9s %s\n' "$$verb" "$$what"; done
 
 demo: ## index this project's pages and answer three questions
 	@sh tools/venv.sh search
@@ -68,6 +68,9 @@ soak: install ## kill a writing collection many times (KILLS=200), and check it 
 
 memory: install ## resident memory during long runs
 	.venv/bin/python benchmarks/memory.py $(ARGS)
+
+soak-serve: install ## three minutes of all kinds of clients at a server (SENTVEC_SOAK_S=3600 for an hour)
+	SENTVEC_SOAK_S=$${SENTVEC_SOAK_S:-180} .venv/bin/python -m pytest -s tests/serve/test_soak.py $(ARGS)
 
 clean: ## remove .venv, the demo's collections and caches
 	rm -rf .venv .demo build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

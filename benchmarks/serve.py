@@ -47,9 +47,7 @@ def request(path: str, texts: list[str]) -> bytes:
     if path == "/v1/embeddings":
         body |= {"model": MODEL, "encoding_format": "base64"}  # what OpenAI's client sends
     content = json.dumps(body).encode()
-    head = (
-        f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
-    )
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
     return head.encode() + content
 
 

@@ -28,7 +28,12 @@ def read(connection: socket.socket) -> bytes:
 
 
 def head(*lines: str, path: str = "/embed") -> bytes:
-    fixed = (f"POST {path} HTTP/1.1", "host: x", "content-type: application/json", f"authorization: Bearer {KEY}")
+    fixed = (
+        f"POST {path} HTTP/1.1",
+        "host: localhost",
+        "content-type: application/json",
+        f"authorization: Bearer {KEY}",
+    )
     return "\r\n".join((*fixed, *lines, "", "")).encode()
 
 
@@ -185,6 +190,21 @@ class TestPaths:
         for name in ("../../etc/passwd", "/etc/passwd", "\\\\host\\share", "a\0b", str(tiny)):
             assert strict.post("/v1/embeddings", {"input": "a", "model": name}, **WITH).json["model"] == str(tiny)
             assert strict.post("/embed", {"inputs": "a", "prompt_name": name}, **WITH).status == 422
+
+
+class TestHosts:
+    @pytest.mark.parametrize(
+        ("host", "status"),
+        [
+            *(("localhost", 200), ("127.0.0.1:80", 200), ("[::1]:8000", 200), ("LOCALHOST", 200)),
+            *(("evil.example", 421), ("localhost.evil.example:8000", 421), ("[evil", 421)),
+        ],
+    )
+    def test_names_of_others_are_refused_where_no_key_protects(self, server: Running, host: str, status: int) -> None:
+        assert server.get("/info", host=host).status == status
+
+    def test_a_key_protects(self, strict: Running) -> None:
+        assert strict.get("/info", host="evil.example", **WITH).status == 200
 
 
 class TestOrigins:

@@ -77,6 +77,7 @@ def test_truncation(server: Running, minilm: Embedder) -> None:
         ("/embed", {"inputs": "a", "dimensions": 1000}, 422, "Validation", "1 to 384"),
         ("/embed", {"inputs": "a", "prompt_name": "../x"}, 422, "Validation", "not stored"),
         ("/embed", {"inputs": "a", "truncation_direction": "up"}, 422, "Validation", "truncation_direction"),
+        ("/embed_all", {"inputs": ["a " * 300] * 90}, 422, "Validation", "8,388,608 are the most"),
         ("/rerank", {"query": "a", "texts": ["b"]}, 424, "Backend", "--reranker"),
         ("/predict", {"inputs": "a"}, 424, "Backend", "--task"),
         ("/decode", {"ids": [-1]}, 422, "Validation", "-1"),

@@ -14,6 +14,7 @@ from sentvec.serve.http import Call, Message, Receive, Reply, Route, Send, plain
 from sentvec.serve.refusals import Refused
 from sentvec.serve.schema import check
 from sentvec.serve.service import Asked, Service
+from sentvec.serve.settings import Settings
 
 _log = logging.getLogger("sentvec.serve")
 
@@ -38,16 +39,20 @@ class App:
         for route in routes:
             self.routes.setdefault(route.path, {})[route.method] = route
         self.active = 0
+        self._hosts = _names(self.settings)
         self._keys = tuple(key.encode() for key in self.settings.keys)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request; see the ASGI specification."""
         if scope["type"] != "http":
             return  # no lifespan, no websockets
-        begun = time.monotonic()
+        with self.service.asking(scope.get(LEFT, bool)) as asked:
+            answer = await self._answered(scope, receive, asked)
+        await _send(answer, send)
+
+    async def _answered(self, scope: Mapping[str, Any], receive: Receive, asked: Asked) -> Reply:
         path, method = scope["path"], scope["method"]
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        asked = Asked(left=scope.get(LEFT, bool), begun=begun)
         route = self.routes.get(path, {}).get("GET" if method == "HEAD" else method)
         origin = self._allowed(headers)
         try:
@@ -66,7 +71,7 @@ class App:
             extra = (("access-control-allow-origin", origin), ("vary", "origin"))
             answer = Reply(answer.body, answer.status, answer.kind, answer.headers + extra)
         self._count(route, method, answer, asked)
-        await _send(answer, send)
+        return answer
 
     async def _answer(
         self,
@@ -78,6 +83,7 @@ class App:
         asked: Asked,
     ) -> Reply:
         known = self.routes.get(path)
+        self._check_host(headers)
         if self._keys and not (route is not None and route.open):
             self._check_key(headers)  # first: whoever has no key does not even learn what there is
         if known is None:
@@ -109,6 +115,18 @@ class App:
         # every key is compared, whatever the first one says, so that time tells nothing
         if not sum([hmac.compare_digest(shown, key) for key in self._keys]):
             raise Refused("unauthorised", "a key is needed, or the one given is not known: Authorization: Bearer KEY.")
+
+    def _check_host(self, headers: Mapping[bytes, bytes]) -> None:
+        """Refuse pages of other names that let those names point here (DNS rebinding), where no key protects."""
+        if not self._hosts:
+            return
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        name = host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]
+        if name and name not in self._hosts:
+            raise Refused(
+                "misdirected",
+                f"this server is not called {name[:60]!r}; use localhost, name it in SENTVEC_HOSTS, or set a key.",
+            )
 
     def _allowed(self, headers: Mapping[bytes, bytes]) -> str | None:
         origin = headers.get(b"origin")
@@ -159,6 +177,14 @@ class App:
                 "tokens": asked.tokens,
             }
             _log.info("request", extra={"facts": facts})
+
+
+def _names(settings: Settings) -> frozenset[str]:
+    """Return the names that the server answers to; none where it answers to all."""
+    own = {"localhost", "127.0.0.1", "::1"}
+    if settings.keys or settings.host not in own or "*" in settings.names:
+        return frozenset()
+    return frozenset({*own, *settings.names})
 
 
 async def _send(answer: Reply, send: Send) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentvec.runtime.prompts import DOCUMENT, QUERY, with_stored
-from sentvec.serve.service import Asked, Service
+from sentvec.serve.service import Service
 
 
 class QueuedEncoder:
@@ -64,5 +64,9 @@ class QueuedEncoder:
 
     def _encoded(self, texts: Sequence[str], names: tuple[str, ...]) -> NDArray[np.float32]:
         stored = with_stored(self._service.reader.engine.recipe, names, {}).get("prompt_name")
-        waiting = self._service.vectors(list(texts), Asked(), prompt_name=stored, truncate=True)
-        return np.stack(asyncio.run_coroutine_threadsafe(waiting, self._loop).result())
+
+        async def work() -> list[NDArray[np.float32]]:
+            with self._service.asking() as asked:
+                return await self._service.vectors(list(texts), asked, prompt_name=stored, truncate=True)
+
+        return np.stack(asyncio.run_coroutine_threadsafe(work(), self._loop).result())

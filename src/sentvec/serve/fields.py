@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from typing import Any
 
 from sentvec.runtime.engine import Array
+from sentvec.serve.floats import numbers
 from sentvec.serve.schema import NONE, Schema, one_of
+from sentvec.serve.service import NUMBERS, Service
 
 ONE_TEXT: Schema = {"type": "string", "minLength": 1}
 MANY_TEXTS: Schema = {"type": "array", "items": ONE_TEXT, "minItems": 1}
@@ -35,3 +38,16 @@ def listed(given: Any) -> tuple[list[str] | None, list[list[int]] | None]:
     if isinstance(given[0], str):
         return given, None
     return None, given if isinstance(given[0], list) else [given]
+
+
+async def written(service: Service, arrays: Sequence[Array]) -> bytes:
+    """Return arrays of one or two axes as a JSON list; many numbers are written in a thread."""
+
+    def write() -> bytes:
+        return b"[%s]" % b",".join(map(_array, arrays))
+
+    return await service.aside(write, sum(one.size for one in arrays) // NUMBERS)
+
+
+def _array(one: Array) -> bytes:
+    return b"[%s]" % (numbers(one) if one.ndim == 1 else b",".join(map(_array, one)))

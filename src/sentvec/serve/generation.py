@@ -12,6 +12,7 @@ from sentvec.serve.lanes import Crew
 from sentvec.serve.metrics import Metrics
 from sentvec.serve.queue import Queue, Request
 from sentvec.serve.reader import Reader
+from sentvec.serve.refusals import Refused
 from sentvec.serve.settings import Settings
 from sentvec.serve.work import Loaded, Work
 from sentvec.tasks.pipeline import ALIASES, TASKS
@@ -27,6 +28,8 @@ class Generation:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.settings = settings
+        self._held = 0
+        self._guard = threading.Lock()
         tasks = tuple(_task(one) for one in settings.task)
         model = Embedder.from_pretrained(
             settings.model,
@@ -87,9 +90,20 @@ class Generation:
             if request.error is not None:
                 raise request.error
 
+    def hold(self, change: int) -> None:
+        """Count who is being answered with these models."""
+        with self._guard:
+            self._held += change
+
+    def drain(self) -> None:
+        """Wait until nobody is answered with these models any more, then end the processes."""
+        while self._held:
+            time.sleep(0.02)
+        self.close()
+
     def close(self) -> None:
-        """Let what is admitted end, then the processes."""
-        self.queue.close()
+        """Refuse what waits, and end the processes."""
+        self.queue.close(Refused("unhealthy", "the server is shutting down.", retry_after=5.0))
         self.crew.close()
 
 

@@ -54,6 +54,7 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
             super().connection_made(transport)
             self._cut: asyncio.TimerHandle | None = None
             self._gone = False
+            self._unread: int | None = None  # bytes of answers that waited to be read when we last looked
             self._arm()
             idle.add(self)
             if len(self.connections) > most:
@@ -88,8 +89,17 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
+            self._unread = None
             if not self.transport.is_closing() and not self._busy():
                 idle.add(self)
+
+        def timeout_keep_alive_handler(self) -> None:
+            left = self.transport.get_write_buffer_size()
+            if left > 0 and (self._unread is None or left < self._unread):  # whoever reads slowly may go on
+                self._unread = left
+                self.timeout_keep_alive_task = self.loop.call_later(receive_s, self.timeout_keep_alive_handler)
+            else:
+                self.transport.abort()
 
         def _left(self) -> bool:
             return self._gone

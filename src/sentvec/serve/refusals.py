@@ -13,6 +13,7 @@ Kind = Literal[
     "media",  # the body is no JSON by its headers, or compressed
     "late",  # the request did not arrive in time
     "unauthorised",
+    "misdirected",  # it is for a server of another name
     "not_found",
     "method",
     "overloaded",
@@ -31,6 +32,7 @@ STATUS: dict[Kind, int] = {
     "media": 415,
     "late": 408,
     "unauthorised": 401,
+    "misdirected": 421,
     "not_found": 404,
     "method": 405,
     "overloaded": 429,

@@ -39,10 +39,9 @@ def serve(settings: Settings) -> None:
     _set_up_log()
     _allow_files()
     listener = _bound(settings)
-    service = Service(settings)
+    service = Service(settings, check)
     try:
         service.load()
-        check(service)
         app = App(service, routes(service))
         config = lib.Config(
             app,

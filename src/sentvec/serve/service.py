@@ -7,11 +7,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from sentvec.batch import TokenIds
 from sentvec.errors import InvalidInput, NonFiniteOutput, SentvecError
@@ -29,6 +30,11 @@ _log = logging.getLogger("sentvec.serve")
 HERE = 4096
 """Most characters that are tokenised in the event loop; more go to a thread, which costs more than so few."""
 
+NUMBERS = 50
+"""Numbers that are written as JSON in the time in which a character is tokenised."""
+
+T = TypeVar("T")
+
 PROOF_S = 0.5
 """Seconds for which one text that came back proves that the engine works."""
 
@@ -36,17 +42,23 @@ CHARACTERS = 4
 """Characters that stand for a token where only a process that encodes could count them."""
 
 
+MOST_NUMBERS = 1 << 23
+"""Most numbers of an answer that holds a vector for every token: a hundred megabytes of JSON."""
+
+
 @dataclass
 class Asked:
-    """One client's request, as far as the engine must know it.
+    """One client's request, as far as the engine must know it; `Service.asking` makes it.
 
     Attributes:
+        now: the models that it is answered with, from its first word to its last, whatever is loaded meanwhile.
         left: says whether the client has gone.
         begun: when it arrived, on the monotonic clock.
         tokens, texts: what it cost, for its log line and headers.
         tokenised_s, queued_s, encoded_s: where its time went.
     """
 
+    now: Generation
     left: Callable[[], bool] = lambda: False
     begun: float = field(default_factory=time.monotonic)
     tokens: int = 0
@@ -61,12 +73,13 @@ class Service:
 
     Args:
         settings: see there.
-        metrics: counts.
+        check: raises where models that were read cannot serve.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
+    def __init__(self, settings: Settings, check: Callable[[Generation], None] = lambda made: None) -> None:
         self.settings = settings
-        self.metrics = metrics or Metrics()
+        self.metrics = Metrics()
+        self._check = check
         self.begun = time.time()
         self.threads = ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 1)), "sentvec-tokenise")
         self._now: Generation | None = None
@@ -101,27 +114,41 @@ class Service:
         """
         with self._reloading:
             made = Generation(self.settings, self.metrics)
-            made.start()
+            try:
+                self._check(made)
+                made.start()
+            except BaseException:
+                made.close()
+                raise
             before, self._now = self._now, made
-        if before is not None:
-            _log.info("models loaded again", extra={"facts": {"fingerprint": made.loaded.fingerprint[:12]}})
-            before.close()
+            if before is not None:
+                before.drain()
+                _log.info("models loaded again", extra={"facts": {"fingerprint": made.loaded.fingerprint[:12]}})
 
     def close(self) -> None:
-        """End the processes; what is admitted is answered first."""
+        """End the processes; what still waits is refused."""
         self.threads.shutdown(wait=False, cancel_futures=True)
         if self._now is not None:
             self._now.close()
 
-    async def tokenise(self, call: Callable[[], Any], characters: int) -> Any:
-        """Run what tokenises here, or in a thread where it would keep the event loop."""
-        if characters <= HERE:
+    @contextmanager
+    def asking(self, left: Callable[[], bool] = lambda: False) -> Iterator[Asked]:
+        """Hold on to the models that are there now while a request is answered."""
+        now = self.now
+        now.hold(1)
+        try:
+            yield Asked(now, left)
+        finally:
+            now.hold(-1)
+
+    async def aside(self, call: Callable[[], T], size: int) -> T:
+        """Call what takes as long as tokenising so many characters: here, or in a thread where others would wait."""
+        if size <= HERE:
             return call()
         return await asyncio.get_running_loop().run_in_executor(self.threads, call)
 
     async def read(
         self,
-        given: Generation,
         texts: Sequence[Text],
         asked: Asked,
         *,
@@ -132,13 +159,11 @@ class Service:
         """Tokenise texts, within the limits of a request."""
         begun = time.monotonic()
         self.limit_texts(len(texts))
-        given.queue.check()
+        asked.now.queue.check()
         cut = self.settings.truncate if truncate is None else truncate
         characters = sum(len(text) if isinstance(text, str) else len(text[0]) + len(text[1]) for text in texts)
         with wanted():
-            rows: list[TokenIds] = await self.tokenise(
-                partial(given.reader.read, texts, prefix, truncate=cut, left=left), characters
-            )
+            rows = await self.aside(partial(asked.now.reader.read, texts, prefix, truncate=cut, left=left), characters)
         asked.tokenised_s += time.monotonic() - begun
         return rows
 
@@ -162,61 +187,65 @@ class Service:
         left: bool = False,
     ) -> list[Any]:
         """Encode texts; the same vectors as `Embedder.encode`, float32 (dim,) each."""
-        now = self.now
+        now = asked.now
         with wanted():
             prefix = now.reader.prefix(prompt_name)
             finish = now.reader.finish(prefix, dim, normalize)
-        rows = await self.read(now, texts, asked, prefix=prefix, truncate=truncate, left=left)
-        return await self.run(now, Work("vectors", finish), rows, [len(row) for row in rows], asked)
+        rows = await self.read(texts, asked, prefix=prefix, truncate=truncate, left=left)
+        return await self.run(Work("vectors", finish), rows, [len(row) for row in rows], asked)
 
     async def ids_vectors(
         self, ids: Sequence[Sequence[int]], asked: Asked, *, dim: int | None = None, normalize: bool | None = None
     ) -> list[Any]:
         """Encode token ids as they are."""
-        now = self.now
+        now = asked.now
         self.limit_texts(len(ids))
         with wanted():
             finish = now.reader.finish("", dim, normalize)
         rows = [now.reader.verbatim(one, place) for place, one in enumerate(ids)]
-        return await self.run(now, Work("vectors", finish), rows, [len(row) for row in rows], asked)
+        return await self.run(Work("vectors", finish), rows, [len(row) for row in rows], asked)
 
     async def states(
         self, texts: Sequence[Text], asked: Asked, *, prompt_name: str | None = None, **how: Any
     ) -> list[Any]:
         """Return the states of all tokens, float32 (tokens, hidden) for each text."""
-        now = self.now
+        now = asked.now
         with wanted():
             prefix = now.reader.prefix(prompt_name)
-        rows = await self.read(now, texts, asked, prefix=prefix, **how)
-        return await self.run(now, Work("states"), rows, [len(row) for row in rows], asked)
+        return await self.rows_states(await self.read(texts, asked, prefix=prefix, **how), asked)
 
     async def rows_states(self, rows: Sequence[TokenIds], asked: Asked) -> list[Any]:
         """Return the states of all tokens of rows that are token ids already."""
-        return await self.run(self.now, Work("states"), rows, [len(row) for row in rows], asked)
+        numbers = sum(map(len, rows)) * asked.now.reader.hidden
+        if numbers > MOST_NUMBERS:
+            raise Refused(
+                "too_many",
+                f"the states of these texts' tokens are {numbers:,} numbers, but {MOST_NUMBERS:,} are the most of an "
+                "answer. Send several requests.",
+            )
+        return await self.run(Work("states"), rows, [len(row) for row in rows], asked)
 
     async def rows_vectors(self, rows: Sequence[TokenIds], asked: Asked) -> list[Any]:
         """Encode rows that are token ids already."""
-        now = self.now
+        now = asked.now
         work = Work("vectors", now.reader.finish("", None, None))
-        return await self.run(now, work, rows, [len(row) for row in rows], asked)
+        return await self.run(work, rows, [len(row) for row in rows], asked)
 
     async def scores(
         self, pairs: Sequence[tuple[str, str]], asked: Asked, *, raw: bool, truncate: bool | None
     ) -> list[float]:
         """Score pairs with the reranker."""
-        now = self.now
-        if now.loaded.reranker is None:
+        if asked.now.loaded.reranker is None:
             raise Refused(
                 "unsupported", "no reranker is loaded; start the server with --reranker MODEL to have /rerank."
             )
         cut = self.settings.truncate if truncate is None else truncate
         work = Work("scores", name="raw" if raw else "", options=() if cut else (("whole", True),))
-        return await self.run(now, work, pairs, [_cost(a) + _cost(b) for a, b in pairs], asked)
+        return await self.run(work, pairs, [_cost(a) + _cost(b) for a, b in pairs], asked)
 
     async def task(self, name: str, inputs: Sequence[Any], asked: Asked, **options: Any) -> list[Any]:
         """Run a task's head on inputs."""
-        now = self.now
-        loaded = [one for one, _ in now.loaded.tasks]
+        loaded = [one for one, _ in asked.now.loaded.tasks]
         if name not in loaded:
             raise Refused(
                 "unsupported",
@@ -224,12 +253,12 @@ class Service:
                 f"--task {name}=MODEL.",
             )
         work = Work("task", name=name, options=tuple(sorted((key, _frozen(value)) for key, value in options.items())))
-        return await self.run(now, work, inputs, [_cost(str(one)) for one in inputs], asked)
+        return await self.run(work, inputs, [_cost(str(one)) for one in inputs], asked)
 
     async def view(self, name: str, asked: Asked, **arguments: Any) -> Any:
         """Look inside the embedder."""
         cost = sum(_cost(str(value)) for value in arguments.values())
-        return (await self.run(self.now, Work("view", name=name), [arguments], [cost], asked))[0]
+        return (await self.run(Work("view", name=name), [arguments], [cost], asked))[0]
 
     async def healthy(self) -> None:
         """Send a text through the engine.
@@ -239,11 +268,12 @@ class Service:
         """
         if time.monotonic() - self._proved < PROOF_S:
             return
-        now = self.now
-        ids, _ = now.reader.engine.tokenizer.assemble([])
         try:
-            async with asyncio.timeout(self.settings.deadline_s):
-                await self.run(now, Work("vectors", now.reader.finish("", None, None)), [ids], [len(ids)], Asked())
+            with self.asking() as asked:
+                reader = asked.now.reader
+                ids, _ = reader.engine.tokenizer.assemble([])
+                async with asyncio.timeout(self.settings.deadline_s):
+                    await self.run(Work("vectors", reader.finish("", None, None)), [ids], [len(ids)], asked)
         except Refused as refused:
             if refused.kind != "overloaded":  # it works, too much
                 raise Refused("unhealthy", f"unhealthy: {refused.message}") from None
@@ -251,9 +281,7 @@ class Service:
             raise Refused("unhealthy", "unhealthy: a text did not come back in time.") from None
         self._proved = time.monotonic()
 
-    async def run(
-        self, now: Generation, work: Work, rows: Sequence[Any], costs: Sequence[int], asked: Asked
-    ) -> list[Any]:
+    async def run(self, work: Work, rows: Sequence[Any], costs: Sequence[int], asked: Asked) -> list[Any]:
         """Let rows wait for their turn, and return their results.
 
         Raises:
@@ -275,11 +303,12 @@ class Service:
 
         def done(ended: Request) -> None:
             del ended
-            loop.call_soon_threadsafe(_wake, waiting)
+            with suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+                loop.call_soon_threadsafe(_wake, waiting)
 
         deadline = time.monotonic() + self.settings.deadline_s
         request = Request(work, rows, costs, deadline, asked.left, done)
-        now.queue.admit(request)
+        asked.now.queue.admit(request)
         await waiting
         asked.queued_s += request.queued_s
         asked.encoded_s += max(0.0, time.monotonic() - request.admitted - request.queued_s)

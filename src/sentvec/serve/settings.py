@@ -18,7 +18,8 @@ SECRET = ("api_key",)
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How a server runs. Every one is a flag, a variable SENTVEC_… of the environment, and a key of the TOML file.
+    """How a server runs. Every one is a variable SENTVEC_… of the environment and a key of the TOML file; most are
+    flags, too.
 
     Attributes:
         model: a folder, or a repository on the Hugging Face Hub.
@@ -47,6 +48,8 @@ class Settings:
         truncate: whether texts that are too long are cut where the request does not say.
         api_key: what clients must send as "Authorization: Bearer KEY"; several with commas between them.
         cors: origins that web pages may call from, with commas between them; "*" is any.
+        hosts: names that clients may call the server by, besides localhost, with commas between them; "*" is any.
+            Only looked at where the server listens on this machine alone and asks for no key.
         log_requests: write a line for every request.
         page: serve the page at /.
     """
@@ -78,6 +81,7 @@ class Settings:
     truncate: bool = True
     api_key: str = ""
     cors: str = ""
+    hosts: str = ""
     log_requests: bool = False
     page: bool = True
 
@@ -97,12 +101,17 @@ class Settings:
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys that clients may show."""
-        return tuple(key.strip() for key in self.api_key.split(",") if key.strip())
+        return _parts(self.api_key)
 
     @property
     def origins(self) -> tuple[str, ...]:
         """The origins that web pages may call from."""
-        return tuple(origin.strip() for origin in self.cors.split(",") if origin.strip())
+        return _parts(self.cors)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Further names of the server."""
+        return _parts(self.hosts.lower())
 
     def shown(self) -> dict[str, Any]:
         """Return all settings as /info tells them, without secrets."""
@@ -137,6 +146,10 @@ def settings(
     return Settings(**found)
 
 
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def _read(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
@@ -161,7 +174,7 @@ def _typed(name: str, value: Any, kind: Any, where: str) -> Any:
 def _parsed(name: str, text: str, kind: Any) -> Any:
     try:
         if get_args(kind):
-            return tuple(part.strip() for part in text.split(",") if part.strip())
+            return _parts(text)
         if kind is bool:
             return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
         return kind(text)

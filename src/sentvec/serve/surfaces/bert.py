@@ -14,8 +14,7 @@ import numpy as np
 
 from sentvec import __version__
 from sentvec.batch import TokenIds
-from sentvec.serve.fields import MANY_TEXTS, ONE_TEXT
-from sentvec.serve.floats import numbers
+from sentvec.serve.fields import MANY_TEXTS, ONE_TEXT, written
 from sentvec.serve.http import Call, Reply, Route, reply
 from sentvec.serve.reader import Reader
 from sentvec.serve.refusals import STATUS, Refused
@@ -59,7 +58,7 @@ def worded(refused: Refused) -> tuple[int, Any]:
 async def encode(call: Call) -> Reply:
     """Encode; with pooling NONE, the states of all tokens, filled up with zeros to the longest text."""
     body, service = call.body, call.service
-    reader = service.reader
+    reader = call.asked.now.reader
     pooling = body["pooling"]
     if pooling not in (None, "NONE") and POOLINGS.get(pooling) != reader.engine.recipe.pooling:
         own = "+".join(reader.engine.recipe.pooling)
@@ -76,20 +75,19 @@ async def encode(call: Call) -> Reply:
         with wanted():
             rows = [_row(reader, words) for words in texts]
     else:
-        rows = await service.read(service.now, [pair(text) for text in texts], call.asked, prefix=reader.prefix(None))
+        rows = await service.read([pair(text) for text in texts], call.asked, prefix=reader.prefix(None))
     if pooling == "NONE":
         states = await service.rows_states(rows, call.asked)
         longest = max(map(len, states))
         filled = [np.concatenate([one, np.zeros((longest - len(one), one.shape[1]), np.float32)]) for one in states]
-        written = b",".join(b"[%s]" % b",".join(b"[%s]" % numbers(row) for row in one) for one in filled)
+        found = await written(service, filled)
     else:
-        vectors = await service.rows_vectors(rows, call.asked)
-        written = b",".join(b"[%s]" % numbers(vector) for vector in vectors)
+        found = await written(service, await service.rows_vectors(rows, call.asked))
     told = {"id": body["id"], "status": 200}
     if body["show_tokens"]:
         told["tokens"] = [reader.engine.tokenizer.tokens(row.ids) for row in rows]
     begun = json.dumps(told, ensure_ascii=False)[:-1].encode("utf-8", "replace")
-    return Reply(b'%s,"results":[%s],"result":[%s]}' % (begun, written, written))
+    return Reply(b'%s,"results":%s,"result":%s}' % (begun, found, found))
 
 
 def pair(text: str) -> Text:

@@ -6,13 +6,16 @@ Facts: github.com/openai/openai-openapi. Clients ask for base64 unless told othe
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
+from sentvec.runtime.engine import Array
 from sentvec.serve.fields import INPUT, VECTOR, as_base64, listed
 from sentvec.serve.floats import numbers
 from sentvec.serve.http import Call, Reply, Route, reply
 from sentvec.serve.refusals import STATUS, Refused
 from sentvec.serve.schema import optional, record
+from sentvec.serve.service import NUMBERS
 
 BODY = record(
     ("input",),
@@ -57,14 +60,23 @@ async def embeddings(call: Call) -> Reply:
         vectors = await service.vectors(texts, asked, dim=body["dimensions"], normalize=True)
     else:
         vectors = await service.ids_vectors(ids or [], asked, dim=body["dimensions"], normalize=True)
-    if body["encoding_format"] == "base64":
-        written = [b'"%s"' % as_base64(vector) for vector in vectors]
-    else:
-        written = [b"[%s]" % numbers(vector) for vector in vectors]
-    data = b",".join(b'{"object":"embedding","index":%d,"embedding":%s}' % one for one in enumerate(written))
-    name = json.dumps(service.now.name).encode()
+    write = _in_base64 if body["encoding_format"] == "base64" else _in_numbers
+    data = await service.aside(lambda: write(vectors), sum(map(len, vectors)) // NUMBERS)
+    name = json.dumps(asked.now.name).encode()
     usage = b'{"prompt_tokens":%d,"total_tokens":%d}' % (asked.tokens, asked.tokens)
     return Reply(b'{"object":"list","data":[%s],"model":%s,"usage":%s}' % (data, name, usage))
+
+
+def _in_base64(vectors: list[Array]) -> bytes:
+    return _items(b'"%s"' % as_base64(vector) for vector in vectors)
+
+
+def _in_numbers(vectors: list[Array]) -> bytes:
+    return _items(b"[%s]" % numbers(vector) for vector in vectors)
+
+
+def _items(written: Iterable[bytes]) -> bytes:
+    return b",".join(b'{"object":"embedding","index":%d,"embedding":%s}' % one for one in enumerate(written))
 
 
 async def models(call: Call) -> Reply:

@@ -56,11 +56,13 @@ def _file(name: str) -> Handler:
 
 def routes() -> tuple[Route, ...]:
     """Return the page with its files, which need no key, and what it draws."""
-    own = {"open": True, "engine": False}
+    parts = (
+        ("/", "index.html", "The page"),
+        ("/assets/page.css", "page.css", "Its colours"),
+        ("/assets/page.js", "page.js", "Its script"),
+    )
     return (
-        Route("GET", "/", _file("index.html"), plain, "The page", **own),
-        Route("GET", "/assets/page.css", _file("page.css"), plain, "Its colours", **own),
-        Route("GET", "/assets/page.js", _file("page.js"), plain, "Its script", **own),
+        *(Route("GET", path, _file(name), plain, about, open=True, engine=False) for path, name, about in parts),
         Route("POST", "/why", why, plain, "Why two texts are similar", WHY, EXPLAINED),
         Route("POST", "/attention", attention, plain, "Who looks at whom", ATTENTION, SEEN),
     )

@@ -6,13 +6,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sentvec.errors import CollectionBusy, CollectionError, InvalidInput
 from sentvec.search.collection import Collection
 from sentvec.search.snippets import snippets
 from sentvec.serve.encoder import QueuedEncoder
 from sentvec.serve.fields import ONE_TEXT
+from sentvec.serve.generation import Generation
 from sentvec.serve.http import Call, Reply, Route, plain, reply
 from sentvec.serve.refusals import Refused
 from sentvec.serve.schema import Schema, optional, record
@@ -118,17 +119,20 @@ async def _threaded(call: Callable[[], T]) -> T:
         raise Refused("failed", "the collection cannot be used; the server's log says why.") from None
 
 
-def check(service: Service) -> dict[str, Any]:
-    """Open the collection once before the port opens, so that a wrong one is told now."""
-    path = service.settings.collection
+def check(made: Generation) -> None:
+    """Look whether the collection was made with these models, before they serve.
+
+    Raises:
+        InvalidInput: it was made with another one.
+        CollectionError: it is not there, or damaged.
+    """
+    path = made.settings.collection
     if not path:
-        return {}
-    reader = service.reader
+        return
     with Collection.open(path) as opened:
         found = opened.stats()
-    if found.fingerprint != reader.fingerprint:
+    if found.fingerprint != made.reader.fingerprint:
         raise InvalidInput(
             f"the collection {path} was made with {found.model} (fingerprint {found.fingerprint[:12]}), but the server "
-            f"has {reader.name} ({reader.fingerprint[:12]}). Serve that model, or index your files into a new folder."
+            f"has {made.reader.name} ({made.reader.fingerprint[:12]}). Serve that model, or index into a new folder."
         )
-    return {"passages": found.passages}

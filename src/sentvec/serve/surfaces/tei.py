@@ -13,8 +13,7 @@ import numpy as np
 from sentvec import __version__
 from sentvec.ops.similarity import similarity
 from sentvec.runtime.checks import comparable
-from sentvec.serve.fields import DIRECTION, INPUT, MANY_IDS, MATRIX, ONE_IDS, ONE_TEXT, VECTOR, listed
-from sentvec.serve.floats import numbers
+from sentvec.serve.fields import DIRECTION, INPUT, MANY_IDS, MATRIX, ONE_IDS, ONE_TEXT, VECTOR, listed, written
 from sentvec.serve.http import Call, Reply, Route, reply
 from sentvec.serve.refusals import STATUS, Refused
 from sentvec.serve.schema import Schema, one_of, optional, record
@@ -98,8 +97,7 @@ async def embed(call: Call) -> Reply:
         vectors = await call.service.vectors(texts, call.asked, **options, **_how(body))
     else:
         vectors = await call.service.ids_vectors(ids or [], call.asked, **options)
-    written = b",".join(b"[%s]" % numbers(vector) for vector in vectors)
-    return Reply(b"[%s]" % written, headers=_times(call))
+    return Reply(await written(call.service, vectors), headers=_times(call))
 
 
 async def embed_all(call: Call) -> Reply:
@@ -108,10 +106,9 @@ async def embed_all(call: Call) -> Reply:
     if texts is not None:
         states = await call.service.states(texts, call.asked, **_how(call.body))
     else:
-        rows = [call.service.reader.verbatim(one, place) for place, one in enumerate(ids or [])]
+        rows = [call.asked.now.reader.verbatim(one, place) for place, one in enumerate(ids or [])]
         states = await call.service.rows_states(rows, call.asked)
-    written = b",".join(b"[%s]" % b",".join(b"[%s]" % numbers(row) for row in one) for one in states)
-    return Reply(b"[%s]" % written, headers=_times(call))
+    return Reply(await written(call.service, states), headers=_times(call))
 
 
 async def rerank(call: Call) -> Reply:
@@ -150,7 +147,7 @@ async def compare(call: Call) -> Reply:
 
 async def tokenize(call: Call) -> Reply:
     """Tokens of texts with their places."""
-    body, now = call.body, call.service.now
+    body, now = call.body, call.asked.now
     texts = [body["inputs"]] if isinstance(body["inputs"], str) else body["inputs"]
     call.service.limit_texts(len(texts))
     tokenizer = now.reader.engine.tokenizer
@@ -160,7 +157,7 @@ async def tokenize(call: Call) -> Reply:
         return [_tokens(tokenizer, prefix + text, body["add_special_tokens"]) for text in texts]
 
     with wanted():
-        return reply(await call.service.tokenise(work, sum(map(len, texts))))
+        return reply(await call.service.aside(work, sum(map(len, texts))))
 
 
 def _tokens(tokenizer: Any, text: str, special: bool) -> list[dict[str, Any]]:
@@ -184,20 +181,20 @@ async def decode(call: Call) -> Reply:
     """Texts of token ids."""
     ids = call.body["ids"]
     rows = ids if isinstance(ids[0], list) else [ids]
-    tokenizer = call.service.reader.engine.tokenizer
+    tokenizer = call.asked.now.reader.engine.tokenizer
     skip = call.body["skip_special_tokens"]
 
     def work() -> list[str]:
         return [tokenizer.decode(row, skip_special_tokens=skip) for row in rows]
 
     with wanted():
-        return reply(await call.service.tokenise(work, 4 * sum(map(len, rows))))
+        return reply(await call.service.aside(work, 4 * sum(map(len, rows))))
 
 
 async def info(call: Call) -> Reply:
     """What is served, and how."""
     service = call.service
-    now, settings = service.now, service.settings
+    now, settings = call.asked.now, service.settings
     reader = now.reader
     return reply(
         {
