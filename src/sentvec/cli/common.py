@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,9 +26,27 @@ Offline = Annotated[bool, typer.Option("--local-files-only", help="Never touch t
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
+@contextmanager
+def imports() -> Iterator[None]:
+    """Import torch without looking for garbage in it, then or later: that took a seventh of the way to a first vector.
+
+    A command may do so, once. The package never does, for the collector is its user's.
+    """
+    if "torch" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
 def open_model(name: str, device: str = "auto", precision: str = "float32", offline: bool = False) -> Embedder:
     """Load a model; torch is imported here, and not before."""
-    from sentvec.runtime.embedder import Embedder
+    with imports():
+        from sentvec.runtime.embedder import Embedder
 
     return Embedder.from_pretrained(name, device=device, precision=precision, local_files_only=offline)
 
