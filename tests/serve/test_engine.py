@@ -91,7 +91,7 @@ def test_clients_that_leave_cost_nothing_and_hold_up_nobody(server: Running) -> 
 @pytest.fixture(scope="module")
 def small(tiny: Path) -> Iterator[Running]:
     """Return a server with little room."""
-    room = {"SENTVEC_MAX_CONNECTIONS": "50", "SENTVEC_QUEUE_TOKENS": "300"}
+    room = {"SENTVEC_MAX_CONNECTIONS": "50", "SENTVEC_QUEUE_TOKENS": "300", "SENTVEC_STUCK_S": "10"}
     with serving(tiny, "--processes", "1", "--max-requests", "30", env=room) as running:
         yield running
 
@@ -114,6 +114,12 @@ class TestSmall:
         assert small.post("/embed", {"inputs": "the cat"}).status == 200
         for connection in idle:
             connection.close()
+
+    def test_a_process_that_hangs_is_replaced(self, small: Running) -> None:
+        (child,) = small.children()
+        os.kill(child, signal.SIGSTOP)
+        assert small.post("/embed", {"inputs": "the cat"}).status == 200
+        assert small.children() != [child]
 
     def test_sigterm_drains(self, small: Running) -> None:
         with ThreadPoolExecutor(1) as threads:

@@ -57,7 +57,13 @@ class Generation:
         threads = max(1, cores // lanes)
         self.queue = Queue(settings.queue_tokens, settings.batch_tokens, lanes)
         self.crew = Crew(
-            self.loaded, self.queue, device=model.device, lanes=lanes, threads=threads, seen=metrics.batch_ran
+            self.loaded,
+            self.queue,
+            device=model.device,
+            lanes=lanes,
+            threads=threads,
+            stuck_s=settings.stuck_s,
+            seen=metrics.batch_ran,
         )
         del model  # its weights are needed in the processes only
 

@@ -33,6 +33,7 @@ class Crew:
         device: where the models go; one process for each device other than the processor.
         lanes: how many processes.
         threads: of each process.
+        stuck_s: seconds for one batch, after which a process is killed and replaced.
         seen: told of every batch that was run, with its seconds.
     """
 
@@ -44,10 +45,13 @@ class Crew:
         device: torch.device,
         lanes: int,
         threads: int = 1,
+        stuck_s: float,
         seen: Callable[[Batch, float], None],
     ) -> None:
         self._nest = Nest(CHILD) if sys.platform == "linux" and device.type == "cpu" else None
         self._loaded, self._device, self._threads = loaded, device, threads
+        self._stuck_s = stuck_s
+        self._ended = threading.Event()
         self.queue = queue
         self.lanes = [_Lane(queue, self._start, seen) for _ in range(lanes)]
 
@@ -61,6 +65,7 @@ class Crew:
             lane.begin()
         for lane in self.lanes:
             lane.thread.start()
+        threading.Thread(target=self._watch, name="sentvec-watch", daemon=True).start()
 
     def close(self) -> None:
         """End the processes when the queue, which must be closed, is empty."""
@@ -68,6 +73,7 @@ class Crew:
             if lane.thread.is_alive():
                 lane.thread.join()
             lane.end()
+        self._ended.set()
         if self._nest is not None:
             self._nest.stop()
             self._nest.close()
@@ -76,6 +82,11 @@ class Crew:
     def pids(self) -> list[int]:
         """Ids of the processes."""
         return [lane.process.pid for lane in self.lanes if lane.process is not None]
+
+    def _watch(self) -> None:
+        while not self._ended.wait(min(1.0, self._stuck_s / 2)):
+            for lane in self.lanes:
+                lane.look(self._stuck_s)
 
     def _start(self) -> Process:
         if self._nest is not None:
@@ -105,6 +116,14 @@ class _Lane:
     def end(self) -> str:
         process, self.process = self.process, None
         return process.end() if process is not None else "could not be started"
+
+    def look(self, most: float) -> None:
+        """Kill the process if it has run one batch for so many seconds."""
+        process = self.process
+        if process is not None and self._held and time.monotonic() - self._free > most:
+            _log.error("a process has not answered for %.0f s", most)
+            self._free = time.monotonic()  # the next one has as long
+            process.kill()
 
     def _run(self) -> None:
         while True:
@@ -136,12 +155,13 @@ class _Lane:
         answer = self.process.receive()
         now = time.monotonic()
         seconds, self._free = now - self._free, now
-        batch = self._held.popleft()
+        batch = self._held[0]  # held on to until its requests are answered, whatever happens here
         if isinstance(answer, Exception):
             self._queue.fail(batch, answer)
         else:
             self._seen(batch, seconds)
             self._queue.give(batch, answer, seconds)
+        self._held.popleft()
 
     def _bury(self, error: Exception | None) -> None:
         how = self.end()

@@ -44,6 +44,7 @@ class Settings:
         max_body: most bytes of a request's body.
         receive_s: seconds in which a request must have arrived, and after which an idle connection is closed.
         deadline_s: seconds after which a request that still waits for its turn is refused.
+        stuck_s: seconds for one batch, after which the process that runs it is killed and replaced.
         drain_s: seconds that requests have to end after SIGTERM.
         truncate: whether texts that are too long are cut where the request does not say.
         api_key: what clients must send as "Authorization: Bearer KEY"; several with commas between them.
@@ -77,6 +78,7 @@ class Settings:
     max_body: int = 4_194_304
     receive_s: float = 30.0
     deadline_s: float = 60.0
+    stuck_s: float = 120.0
     drain_s: float = 30.0
     truncate: bool = True
     api_key: str = ""
@@ -89,7 +91,7 @@ class Settings:
         for name in ("batch_tokens", "queue_tokens", "max_requests", "max_connections", "max_texts", "max_tokens"):
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}, which should be 1 or more.")
-        for name in ("receive_s", "deadline_s", "drain_s", "max_body"):
+        for name in ("receive_s", "deadline_s", "stuck_s", "drain_s", "max_body"):
             if not getattr(self, name) > 0:
                 raise InvalidInput(f"{name} is {getattr(self, name)}, which should be above 0.")
         if not 0 <= self.port <= 65535:
