@@ -80,6 +80,7 @@ def measured(folder: Path, model: Embedder, *, second: bool) -> dict[str, object
     held = Remembered(model)
     with tempfile.TemporaryDirectory() as place, Collection.open(Path(place) / "c.sv", held) as collection:
         collection.add(texts, ids=list(given.ids))
+        held.encode_query(list(given.queries.values()))  # all at once; each is read back when it is asked
         judge = LateInteraction(model)
         ways = {
             "vectors": lambda asked: collection.search(asked, K),
