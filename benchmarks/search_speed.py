@@ -330,7 +330,7 @@ def main() -> None:
                 (place / f"{one['kind']}.json").write_text(json.dumps(one))
     lines = [json.loads((place / f"{name}.json").read_text()) for name in names if (place / f"{name}.json").exists()]
     table = table_of_kinds if args.what == "kinds" else table_of_collection
-    foot = f"Measured on {machine("faiss-cpu", "apsw")}."
+    foot = f"Measured on {machine('faiss-cpu', 'apsw')}."
     keep(f"search-{args.what}-{args.size}", [*table(args.size, lines), "", foot], args.record)
 
 
