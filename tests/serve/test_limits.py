@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import time
 
@@ -123,6 +124,13 @@ class TestBodies:
         assert answer.status in (400, 422), answer.content
         assert said in answer.json["error"]
 
+    def test_far_too_many_ids(self, strict: Running) -> None:
+        for path in ("/embed", "/embed_all"):
+            answer = strict.post(path, {"inputs": [5] * 5000}, **WITH)
+            assert (answer.status, "5000 token ids" in answer.json["error"]) == (422, True), answer.content
+            answer = strict.post(path, {"inputs": [[5]] * 21}, **WITH)
+            assert (answer.status, "batch size 21" in answer.json["error"]) == (422, True), answer.content
+
     def test_half_a_character(self, strict: Running) -> None:
         answer = strict.post("/embed", b'{"inputs": "\\ud800"}', **WITH)
         assert (answer.status, "surrogate" in answer.json["error"]) == (422, True)
@@ -150,6 +158,35 @@ class TestTime:
         begun = time.monotonic()
         assert read(strict.raw()) == b""
         assert time.monotonic() - begun < 4
+
+    def test_those_who_send_slowly_take_nobodys_place(self, strict: Running) -> None:
+        slow = [strict.raw(head("content-length: 100")) for _ in range(520)]  # more than may be under way
+        assert strict.post("/embed", GOOD, **WITH).status == 200
+        for one in slow:
+            one.close()
+
+    def test_those_who_read_nothing_are_cut(self, strict: Running) -> None:
+        made = self.asks(strict, 1000)
+        seen = select.poll()
+        seen.register(made, 0)  # only its end
+        assert seen.poll(10_000)
+        made.close()
+
+    def test_those_who_read_slowly_are_not(self, strict: Running) -> None:
+        made, found = self.asks(strict, 600), b""
+        made.settimeout(20)
+        while part := made.recv(65536):
+            found += part
+            time.sleep(0.02)
+        assert found.count(b"HTTP/1.1 200") == 600
+        made.close()
+
+    @staticmethod
+    def asks(server: Running, times: int) -> socket.socket:
+        """Ask for some twenty kilobytes again and again, and read none of it."""
+        one = f"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {KEY}\r\n"
+        last = one + "connection: close\r\n\r\n"
+        return server.raw((one + "\r\n").encode() * (times - 1) + last.encode())
 
     @staticmethod
     def dribbles(server: Running, content: bytes, first: bytes = b"") -> bytes:

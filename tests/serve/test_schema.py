@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from sentvec.errors import InvalidInput
 from sentvec.serve import floats
 from sentvec.serve.floats import numbers
+from sentvec.serve.http import BIG, read_json
 from sentvec.serve.metrics import Histogram
 from sentvec.serve.refusals import Refused
 from sentvec.serve.schema import check, one_of, optional, record, texts
@@ -104,3 +107,16 @@ def test_a_histogram_counts_what_is_at_or_below() -> None:
     assert spread.lines() == [
         'h_bucket{le="1"} 2', 'h_bucket{le="2"} 3', 'h_bucket{le="+Inf"} 4', "h_sum 12", "h_count 4",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("count", "aside"), [(10, False), (BIG, True)])
+def test_large_bodies_are_checked_aside(count: int, aside: bool) -> None:
+    seen = set()
+
+    class Watched(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            seen.add(threading.current_thread())
+            return super().get(key, default)
+
+    found = asyncio.run(read_json(b"[%s]" % b",".join([b"[]"] * count), Watched(type="array", items={"type": "array"})))
+    assert (len(found), threading.main_thread() not in seen) == (count, aside)

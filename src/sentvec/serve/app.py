@@ -12,7 +12,6 @@ from typing import Any
 
 from sentvec.serve.http import Call, Message, Receive, Reply, Route, Send, plain, read_body, read_json, reply
 from sentvec.serve.refusals import Refused
-from sentvec.serve.schema import check
 from sentvec.serve.service import Asked, Service
 from sentvec.serve.settings import Settings
 
@@ -93,21 +92,25 @@ class App:
             raise Refused("method", f"{method} is not for {path}; use {' or '.join(allow)}.", allow=allow)
         if not route.engine:
             return await route.handler(Call(self.service, await self._body(route, headers, receive), asked, path))
-        if self.active >= self.settings.max_requests:
-            most = self.settings.max_requests
-            raise Refused("overloaded", f"{most} requests are under way, which is the most.", retry_after=1.0)
-        self.active += 1
+        self._check_room()
+        body = await self._body(route, headers, receive)
+        self._check_room()
+        self.active += 1  # only now, so that slow senders take nobody's place
         try:
-            body = await self._body(route, headers, receive)
             return await route.handler(Call(self.service, body, asked, path))
         finally:
             self.active -= 1
+
+    def _check_room(self) -> None:
+        most = self.settings.max_requests
+        if self.active >= most:
+            raise Refused("overloaded", f"{most} requests are under way, which is the most.", retry_after=1.0)
 
     async def _body(self, route: Route, headers: Mapping[bytes, bytes], receive: Receive) -> Any:
         if route.body is None:
             return None
         whole = await read_body(headers, receive, self.settings.max_body, self.settings.receive_s)
-        return check(await read_json(whole), route.body)
+        return await read_json(whole, route.body)
 
     def _check_key(self, headers: Mapping[bytes, bytes]) -> None:
         scheme, _, shown = headers.get(b"authorization", b"").partition(b" ")

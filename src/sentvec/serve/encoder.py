@@ -1,9 +1,9 @@
-"""The engine in, a model that a `Collection` can use out: its texts wait in the same queue as everybody's."""
+"""The engine in, models that a `Collection` can use out: their texts wait in the same queue as everybody's."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,3 +70,26 @@ class QueuedEncoder:
                 return await self._service.vectors(list(texts), asked, prompt_name=stored, truncate=True)
 
         return np.stack(asyncio.run_coroutine_threadsafe(work(), self._loop).result())
+
+
+class QueuedScorer:
+    """The server's reranker, as a `Collection` uses one; for threads, too.
+
+    Args:
+        service: the engine, with a reranker.
+        loop: where it runs.
+    """
+
+    def __init__(self, service: Service, loop: asyncio.AbstractEventLoop) -> None:
+        self._service, self._loop = service, loop
+
+    def score(self, pairs: Iterable[tuple[str, str]], *, progress: bool | None = None) -> NDArray[np.float32]:
+        """Return a score for each pair, (n,)."""
+        del progress
+        given = list(pairs)
+
+        async def work() -> list[float]:
+            with self._service.asking() as asked:
+                return await self._service.scores(given, asked, raw=False, truncate=True)
+
+        return np.array(asyncio.run_coroutine_threadsafe(work(), self._loop).result(), np.float32)

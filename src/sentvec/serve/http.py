@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sentvec.serve.refusals import STATUS, Refused
-from sentvec.serve.schema import Schema
+from sentvec.serve.schema import Schema, check
 from sentvec.serve.service import Asked, Service
 
 Message = MutableMapping[str, Any]
@@ -138,11 +138,15 @@ def _too_large(most: int) -> Refused:
     return Refused("too_large", f"the body has more than {most:,} bytes, which is the most. Send several requests.")
 
 
-async def read_json(body: bytes) -> Any:
-    """Read JSON, strictly; a large body in a thread."""
+async def read_json(body: bytes, schema: Schema) -> Any:
+    """Read JSON, strictly, and check it; a large body in a thread, for a million lists take seconds.
+
+    Raises:
+        Refused: it is no JSON, or not what the schema describes.
+    """
     if len(body) < BIG:
-        return parse(body)
-    return await asyncio.to_thread(parse, body)
+        return check(parse(body), schema)
+    return await asyncio.to_thread(lambda: check(parse(body), schema))
 
 
 def parse(body: bytes) -> Any:

@@ -43,7 +43,7 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
 
     Args:
         receive_s: seconds in which a whole request must have arrived.
-        most: open connections; beyond it the longest idle one is closed.
+        most: open connections; beyond it, the one that has sent no whole request for longest is closed.
     """
     idle = Idle()
 
@@ -54,7 +54,8 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
             super().connection_made(transport)
             self._cut: asyncio.TimerHandle | None = None
             self._gone = False
-            self._unread: int | None = None  # bytes of answers that waited to be read when we last looked
+            self._stalled: asyncio.TimerHandle | None = None
+            self._unread = 0  # bytes of answers that waited to be read when we last looked
             self._arm()
             idle.add(self)
             if len(self.connections) > most:
@@ -67,6 +68,7 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
             self._gone = True
             idle.drop(self)
             self._disarm()
+            self.resume_writing()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
@@ -79,25 +81,38 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
             super().on_message_begin()
             self.scope[LEFT] = self._left  # type: ignore[literal-required]
 
-        def on_headers_complete(self) -> None:
-            idle.drop(self)
-            super().on_headers_complete()
-
         def on_message_complete(self) -> None:
+            idle.drop(self)
             self._disarm()
             super().on_message_complete()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            self._unread = None
             if not self.transport.is_closing() and not self._busy():
                 idle.add(self)
 
         def timeout_keep_alive_handler(self) -> None:
-            left = self.transport.get_write_buffer_size()
-            if left > 0 and (self._unread is None or left < self._unread):  # whoever reads slowly may go on
-                self._unread = left
+            if self._stalled is not None:  # an answer is still being read, and `_unmoved` looks after that
                 self.timeout_keep_alive_task = self.loop.call_later(receive_s, self.timeout_keep_alive_handler)
+            else:
+                self.transport.abort()
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._unread = self.transport.get_write_buffer_size()
+            self._stalled = self.loop.call_later(receive_s, self._unmoved)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._stalled is not None:
+                self._stalled.cancel()
+                self._stalled = None
+
+        def _unmoved(self) -> None:
+            left = self.transport.get_write_buffer_size()
+            if left < self._unread:  # whoever reads slowly may go on
+                self._unread = left
+                self._stalled = self.loop.call_later(receive_s, self._unmoved)
             else:
                 self.transport.abort()
 

@@ -115,6 +115,12 @@ class Reader:
         Raises:
             Refused: they cannot be this model's.
         """
+        if len(ids) > self.limit:  # first: the rest looks at every one
+            raise Refused(
+                "too_long",
+                f"input {place} has {len(ids)} token ids, but the model reads {self.limit}; ids are never cut.",
+                field="input",
+            )
         most = self.vocab
         if odd := [i for i in ids if not 0 <= i < most]:
             raise Refused(
@@ -139,13 +145,11 @@ class Reader:
                 "itself; LangChain's OpenAIEmbeddings does so with check_embedding_ctx_length=False.",
                 field="input",
             )
-        if len(ids) > self.limit:
-            raise Refused(
-                "too_long",
-                f"input {place} has {len(ids)} token ids, but the model reads {self.limit}; ids are never cut.",
-                field="input",
-            )
         return found
+
+    def verbatims(self, texts: Sequence[Sequence[int]]) -> list[TokenIds]:
+        """Take the token ids of several texts as they are; see `verbatim`."""
+        return [self.verbatim(ids, place) for place, ids in enumerate(texts)]
 
     def pieces(self, words: Sequence[str]) -> list[int]:
         """Return the ids of tokens that a client has cut itself; unknown ones are the unknown token."""

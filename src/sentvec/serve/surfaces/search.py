@@ -11,7 +11,7 @@ from typing import TypeVar
 from sentvec.errors import CollectionBusy, CollectionError, InvalidInput
 from sentvec.search.collection import Collection
 from sentvec.search.snippets import snippets
-from sentvec.serve.encoder import QueuedEncoder
+from sentvec.serve.encoder import QueuedEncoder, QueuedScorer
 from sentvec.serve.fields import ONE_TEXT
 from sentvec.serve.generation import Generation
 from sentvec.serve.http import Call, Reply, Route, plain, reply
@@ -27,6 +27,10 @@ SEARCH = record(
     ("query",),
     query=ONE_TEXT,
     k=optional({"type": "integer", "minimum": 1, "maximum": 1000}, 10),
+    where=optional({"type": "object"}),
+    hybrid=optional({"anyOf": [{"type": "boolean"}, {"type": "number", "minimum": 0, "maximum": 1}]}, False),
+    diversity=optional({"type": "number", "minimum": 0, "maximum": 1}, 0.0),
+    rerank=optional({"type": "boolean"}, False),
     snippets=optional({"type": "boolean"}, False),
 )
 DOCUMENTS = record(("documents",), documents={"type": "array", "items": _DOCUMENT, "minItems": 1})
@@ -63,7 +67,12 @@ class Shelf:
         """Find passages."""
         body, asked = call.body, call.asked
         opened = await self.open()
-        hits = await _threaded(lambda: opened.search(body["query"], body["k"]))
+        options = {name: body[name] for name in ("where", "hybrid", "diversity") if body[name]}
+        if body["rerank"]:
+            if asked.now.loaded.reranker is None:
+                raise Refused("unsupported", "no reranker is loaded; start the server with --reranker MODEL.")
+            options["rerank"] = QueuedScorer(self._service, asyncio.get_running_loop())
+        hits = await _threaded(lambda: opened.search(body["query"], body["k"], **options))
         asked.texts += 1
         told = [asdict(hit) for hit in hits]
         model = opened.model

@@ -106,7 +106,9 @@ async def embed_all(call: Call) -> Reply:
     if texts is not None:
         states = await call.service.states(texts, call.asked, **_how(call.body))
     else:
-        rows = [call.asked.now.reader.verbatim(one, place) for place, one in enumerate(ids or [])]
+        call.service.limit_texts(len(ids or []))
+        reader = call.asked.now.reader
+        rows = await call.service.aside(lambda: reader.verbatims(ids or []), sum(map(len, ids or [])))
         states = await call.service.rows_states(rows, call.asked)
     return Reply(await written(call.service, states), headers=_times(call))
 
