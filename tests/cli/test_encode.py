@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import subprocess
 import sys
@@ -130,6 +131,36 @@ def test_every_kind_of_file(sentvec, vectors, name):
     assert {path.name for path in Path().iterdir()} == {name, "out.npy"}
 
 
+@pytest.mark.parametrize("name", ["t.txt", "crlf.txt", "t.jsonl", "t.tsv"])
+def test_packed_files_are_unpacked_on_the_way(sentvec, vectors, name):
+    write(f"{name}.GZ", gzip.compress(SOURCES[name].encode()))
+    assert sentvec(f"{name}.GZ", "-o", "out.npy").code == 0
+    assert np.abs(np.load("out.npy") - vectors).max() < 1e-6
+
+
+def test_parquet_in_and_parquet_out(sentvec, vectors, monkeypatch):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("sentvec.cli.rows._BLOCK", 2)
+    names = [f"n{number}" for number in range(len(LINES))]
+    table = arrow.table({"other": [1] * len(LINES), "name": names, "body": arrow.array(LINES).dictionary_encode()})
+    parquet.write_table(table, "rows.parquet")
+    assert sentvec("rows.parquet", "-o", "out", "--field", "body", "--id-field", "name").code == 0
+    (part,) = read_vectors("out")
+    assert part[0] == names and np.abs(part[1] - vectors).max() < 1e-6
+    assert sentvec("rows.parquet", "-o", "out.npy", "--field", "body").code == 0
+    assert np.abs(np.load("out.npy") - vectors).max() < 1e-6
+    for options, said in [
+        ([], "rows.parquet: no column 'text' (it has: other, name, body). Name the column with --field."),
+        (["--field", "other"], "rows.parquet, row 1: 'other' is 1, which is not a text."),
+        (["--field", "body", "--id-field", "id"], "no column 'id' (it has: other, name, body). Name the column with"),
+    ]:
+        ended = sentvec("rows.parquet", "-o", "new", *options)
+        assert ended.code == 1 and said in ended.err
+    parquet.write_table(arrow.table({"text": ["fine", "fine", None], "id": [1, None, 3]}), "holes.parquet")
+    assert "holes.parquet, row 3: 'text' is None, which is not a text." in sentvec("holes.parquet", "-o", "h.npy").err
+    assert "holes.parquet, row 2: 'id' is None; an id is" in sentvec("holes.parquet", "-o", "h", "--id-field", "id").err
+
+
 @pytest.mark.parametrize("source", [[], ["-"]])
 def test_standard_input_to_standard_output(sentvec, vectors, source):
     ended = sentvec(*source, stdin="\n".join(LINES).encode())
@@ -201,6 +232,10 @@ def test_options(sentvec, model):
         ("a.csv", b"id,text\n1,a\n2\n", "a.csv, line 3: the row has no 'text'"),
         ("a.csv", b'text\n"open\n', "a.csv, line 2: unexpected end of data"),
         ("a.csv", b'text\n"a"b\n', "a.csv, line 2"),
+        ("a.txt.gz", b"fine\n", "a.txt.gz cannot be read (Not a gzipped file"),
+        ("a.txt.gz", gzip.compress(b"fine\n" * 99)[:-9], "a.txt.gz cannot be read (Compressed file ended before"),
+        ("a.txt.gz", gzip.compress(b"b\xff\n"), "a.txt.gz, line 1: not UTF-8"),
+        ("a.parquet", b"fine\n", "a.parquet cannot be read as Parquet ("),
     ],
 )
 def test_inputs_that_cannot_be_read(sentvec, name, content, said):

@@ -175,7 +175,7 @@ class TestMap:
         ("arguments", "said"),
         [
             (["--method", "mds"], "method 'mds' is not known"),
-            (["--group-field", "kind"], "--group-field is for .jsonl, .csv and .tsv"),
+            (["--group-field", "kind"], "--group-field is for .jsonl, .csv, .tsv, .parquet"),
             (["--method", "tsne"], "tsne lays out at least 5 texts, but 1 came"),
         ],
     )

@@ -26,7 +26,9 @@ _STORES = ("float32", "float16", "int8", "bits")
 
 
 def encode(
-    source: Annotated[Path | None, typer.Argument(help="A text, .jsonl, .csv or .tsv file; - or none: stdin.")] = None,
+    source: Annotated[
+        Path | None, typer.Argument(help="A text, .jsonl, .csv, .tsv or .parquet file; - or none: stdin.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="A .npy or .jsonl file, or a folder.")] = None,
     model: Model = DEFAULT_MODEL,
     field: Annotated[str, typer.Option(help="Field or column that holds the text.")] = "text",

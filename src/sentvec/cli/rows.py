@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import sys
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 
 from sentvec.errors import InvalidInput
+from sentvec.extras import require
 
 Row = tuple[int | str | None, str]
 """An id, or None where none was asked for, and a text."""
+
+_WITH_IDS = (".jsonl", ".csv", ".tsv", ".parquet")
+_BLOCK = 1024  # rows of Parquet that are held
 
 
 def read_texts(source: Path | None, field: str = "text") -> Iterator[str]:
@@ -28,16 +34,18 @@ def read_rows(
     """Read texts from a file, or from standard input where `source` is None or ``-``.
 
     ``.jsonl`` holds an object (or a string) a line, ``.csv`` and ``.tsv`` a header and a column called
-    `field`; everything else is one text a line. That the file is there is checked at once; it is read as the
-    texts are asked for. `id_option` is what the command calls `id_field`, for messages.
+    `field`, ``.parquet`` such a column; everything else is one text a line. ``.gz`` behind an ending is unpacked on the
+    way. That the file is there is checked at once; it is read as the texts are asked for. `id_option` is what the
+    command calls `id_field`, for messages.
 
     Raises:
         InvalidInput: there is no such file, it is not UTF-8, or a row does not hold the text or the id; the
             message names the line.
+        MissingExtra: it is Parquet, and pyarrow is not installed.
     """
     if source is None or str(source) == "-":
         if id_field is not None:
-            raise InvalidInput("standard input is one text a line and has no ids; give a .jsonl, .csv or .tsv file.")
+            raise InvalidInput("standard input is one text a line and has no ids; give a file with fields or columns.")
         if sys.stdin is None:  # closed by the shell
             raise InvalidInput("standard input is closed; give a file, or texts on standard input.")
         if sys.stdin.isatty():
@@ -47,23 +55,35 @@ def read_rows(
         raise InvalidInput(f"{source} is a folder; give a file, or index the folder with: sentvec index {source}")
     if not source.exists():
         raise InvalidInput(f"{source} does not exist; give a file, or - for standard input.")
-    if id_field is not None and source.suffix.lower() not in (".jsonl", ".csv", ".tsv"):
-        raise InvalidInput(f"{source} is one text a line and has no ids; {id_option} is for .jsonl, .csv and .tsv.")
+    if id_field is not None and _kind(source) not in _WITH_IDS:
+        raise InvalidInput(f"{source} is one text a line and has no ids; {id_option} is for {', '.join(_WITH_IDS)}.")
     return _from_file(source, field, id_field, id_option)
 
 
 def _from_file(source: Path, field: str, id_field: str | None, id_option: str) -> Iterator[Row]:
-    suffix = source.suffix.lower()
-    with source.open("rb") as file:
+    kind = _kind(source)
+    if kind == ".parquet":
+        yield from _from_parquet(source, field, id_field, id_option)
+        return
+    with gzip.open(source) if _packed(source) else source.open("rb") as file:
         lines = _lines(file, str(source))
-        if suffix == ".jsonl":
+        if kind == ".jsonl":
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield _from_json(line, field, id_field, f"{source}, line {number}", id_option)
-        elif suffix in (".csv", ".tsv"):
+        elif kind in (".csv", ".tsv"):
             yield from _from_table(lines, field, id_field, source, id_option)
         else:
             yield from ((None, line) for line in lines)
+
+
+def _packed(source: Path) -> bool:
+    return source.suffix.lower() == ".gz"
+
+
+def _kind(source: Path) -> str:
+    """Return the ending that says what is in a file: of ``rows.csv.gz`` it is ``.csv``."""
+    return Path(source.stem if _packed(source) else source.name).suffix.lower()
 
 
 def _lines(file: Iterator[bytes], origin: str) -> Iterator[str]:
@@ -81,8 +101,8 @@ def _lines(file: Iterator[bytes], origin: str) -> Iterator[str]:
 def _read(file: Iterator[bytes], origin: str) -> Iterator[bytes]:
     try:
         yield from file
-    except OSError as error:
-        raise InvalidInput(f"{origin} cannot be read ({error.strerror or error}).") from None
+    except (OSError, EOFError, zlib.error) as error:  # the last two are of packed files that are cut off or damaged
+        raise InvalidInput(f"{origin} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
 
 
 def _from_json(line: str, field: str, id_field: str | None, origin: str, id_option: str) -> Row:
@@ -116,13 +136,10 @@ def _held(row: Any) -> str:
 def _from_table(lines: Iterator[str], field: str, id_field: str | None, source: Path, id_option: str) -> Iterator[Row]:
     # a quoted field may span lines, so the reader needs the line ends back
     with_ends = (f"{line}\n" for line in lines)
-    rows = csv.DictReader(with_ends, delimiter="\t" if source.suffix.lower() == ".tsv" else ",", strict=True)
+    rows = csv.DictReader(with_ends, delimiter="\t" if _kind(source) == ".tsv" else ",", strict=True)
     before = csv.field_size_limit(1 << 30)  # the module's own limit, 128 KiB, is less than a long document
     try:
-        for wanted, option in ((field, "--field"), (id_field, id_option)):
-            if wanted is not None and wanted not in (rows.fieldnames or ()):
-                has = ", ".join(rows.fieldnames or ()) or "nothing"
-                raise InvalidInput(f"{source}: no column {wanted!r} (it has: {has}). Name the column with {option}.")
+        _check_columns(source, rows.fieldnames or (), field, id_field, id_option)
         for row in rows:
             name = row[id_field] if id_field is not None else None
             if row[field] is None or (id_field is not None and name is None):
@@ -133,3 +150,33 @@ def _from_table(lines: Iterator[str], field: str, id_field: str | None, source: 
         raise InvalidInput(f"{source}, line {rows.reader.line_num}: {error}.") from None
     finally:
         csv.field_size_limit(before)
+
+
+def _from_parquet(source: Path, field: str, id_field: str | None, id_option: str) -> Iterator[Row]:
+    arrow, parquet = require("pyarrow", extra="bulk"), require("pyarrow.parquet", extra="bulk")
+    number = 0
+    try:
+        with parquet.ParquetFile(source) as file:
+            _check_columns(source, file.schema_arrow.names, field, id_field, id_option)
+            wanted = [field] if id_field is None else [field, id_field]
+            for block in file.iter_batches(batch_size=_BLOCK, columns=wanted):
+                texts = block.column(field).to_pylist()
+                names = texts if id_field is None else block.column(id_field).to_pylist()
+                for name, text in zip(names, texts, strict=True):
+                    number += 1
+                    if not isinstance(text, str):
+                        told = repr(text)[:60]
+                        raise InvalidInput(f"{source}, row {number}: {field!r} is {told}, which is not a text.")
+                    if not isinstance(name, int | str) or isinstance(name, bool):
+                        told = repr(name)[:60]
+                        raise InvalidInput(f"{source}, row {number}: {id_field!r} is {told}; an id is a str or an int.")
+                    yield None if id_field is None else name, text
+    except (OSError, UnicodeDecodeError, arrow.ArrowException) as error:
+        raise InvalidInput(f"{source} cannot be read as Parquet ({error}).") from None
+
+
+def _check_columns(source: Path, has: Sequence[str], field: str, id_field: str | None, id_option: str) -> None:
+    for wanted, option in ((field, "--field"), (id_field, id_option)):
+        if wanted is not None and wanted not in has:
+            held = ", ".join(has) or "nothing"
+            raise InvalidInput(f"{source}: no column {wanted!r} (it has: {held}). Name the column with {option}.")
