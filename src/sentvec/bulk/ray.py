@@ -26,14 +26,11 @@ from sentvec.runtime.embedder import Embedder
 from sentvec.runtime.spread import Answer, Blueprint, Model, Task, blueprint_of
 from sentvec.runtime.stream import EncodeReport
 from sentvec.runtime.worker import Worker, portable
+from sentvec.runtime.workers import TRIES
 from sentvec.text.tokenizer import Text
-
-TRIES = 3
-"""How many actors may die over one task."""
 
 _UNDER_WAY = 2
 """Tasks that an actor has at a time: one that it encodes, and the next, which travels meanwhile."""
-
 
 _PATIENCE = 10.0
 """Seconds to wait for CPUs that are not free."""

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from sentvec.batch import PackedBatch, TokenIds, pack
 from sentvec.nn.library import ACTS, COUNT, FLOAT, INT, KINDS, POINTER, Code, at, library
-from sentvec.nn.steps import LANES, EagerSteps, Norm, Operand, Product, Steps
+from sentvec.nn.steps import LANES, EagerSteps, Norm, Operand, Product, Steps, states_of
 
 _PRODUCT = [INT, POINTER, POINTER, POINTER, POINTER]
 _FUNCTIONS = {
@@ -38,7 +38,7 @@ class CompiledSteps:
     def attend(self, product: Product, batch: PackedBatch, heads: int, relative: Tensor | None = None) -> Tensor:
         """See `Steps`."""
         tokens, hidden = product.data.shape[0], product.data.shape[1] // 3
-        out = torch.empty(tokens, hidden, dtype=_states_of(product))
+        out = torch.empty(tokens, hidden, dtype=states_of(product))
         out[len(batch.ids) :] = 0
         offsets = batch.offsets.contiguous()
         # queries go in blocks, whose last lanes look beyond the text
@@ -109,7 +109,3 @@ def _given(product: Product) -> tuple[int, int, int | None, int | None, int | No
 
 def _room(like: Tensor) -> Operand:
     return Operand(torch.empty(like.shape, dtype=torch.int8), torch.empty(like.shape[0]))
-
-
-def _states_of(product: Product) -> torch.dtype:
-    return torch.bfloat16 if product.data.dtype == torch.bfloat16 else torch.float32

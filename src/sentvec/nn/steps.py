@@ -94,7 +94,7 @@ class EagerSteps:
         q, k, v = _value(product)[:tokens].view(tokens, 3, heads, width // 3 // heads).unbind(1)
         near = None if relative is None else relative.float()
         mixed = attention(q, k, v, batch.lengths, relative=near).reshape(tokens, width // 3)
-        return functional.pad(mixed, (0, 0, 0, rows - tokens)).to(_states_of(product))
+        return functional.pad(mixed, (0, 0, 0, rows - tokens)).to(states_of(product))
 
     def add_norm(self, product: Product, states: Tensor, norm: Norm) -> tuple[Tensor, Operand]:
         """See `Steps`."""
@@ -104,7 +104,7 @@ class EagerSteps:
 
     def act(self, product: Product, name: str) -> Operand:
         """See `Steps`."""
-        out = ACTS[name](_value(product)).to(_states_of(product))
+        out = ACTS[name](_value(product)).to(states_of(product))
         return self.operand(out, product.data.dtype == torch.int32)
 
     def operand(self, states: Tensor, int8: bool) -> Operand:
@@ -178,5 +178,6 @@ def _value(product: Product) -> Tensor:
     return value if product.bias is None else value + product.bias
 
 
-def _states_of(product: Product) -> torch.dtype:
+def states_of(product: Product) -> torch.dtype:
+    """Return the number format of the states that go with a product."""
     return torch.bfloat16 if product.data.dtype == torch.bfloat16 else torch.float32

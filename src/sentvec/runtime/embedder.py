@@ -95,9 +95,9 @@ class Embedder:
 
         Args:
             name: a folder, or a repository of the Hugging Face Hub such as ``"BAAI/bge-small-en-v1.5"``.
-            precision: float32, bfloat16 or float16: the number format of the encoder. Vectors are float32. "auto"
-                is bfloat16 where the processor or GPU is fast at it and vectors stay within cosine 0.999, else
-                float32; the log says which, and why.
+            precision: float32, bfloat16, float16 or int8: what the encoder computes in. Vectors are float32. "auto"
+                is the fastest that the processor or GPU has instructions for and whose vectors stay within cosine
+                0.999, else float32; the log says which, and why.
             device: auto, cpu, cuda, cuda:1, mps …
             revision: branch, tag or commit on the Hub.
             local_files_only: never touch the network.

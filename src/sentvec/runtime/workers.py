@@ -32,7 +32,7 @@ from sentvec.runtime.spread import Answer, Blueprint, Model, Pool, Task, bluepri
 _log = logging.getLogger("sentvec")
 
 TRIES = 3
-"""How many processes may die over one task."""
+"""How many processes, or actors of Ray, may die over one task."""
 
 Spread = int | Sequence[str] | Pool | None
 """How many processes, or the device of each, or a pool that is there already, or None for this process alone."""
