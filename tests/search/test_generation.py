@@ -66,7 +66,7 @@ def test_what_comes_and_goes_after_it_counts_at_once(many, kind):
     later = answers(many)
     stats = many.stats()
     assert (stats.indexed, stats.later, stats.removed) == (400 - 134 - 50 + 17, 78, 134 + 50 - 17)
-    many.compact()
+    many.compact(recall=1.0)
     assert many.stats().later == 0
     assert answers(many) == later
     assert generations(many) == ["gen-000002"]
@@ -174,6 +174,21 @@ def test_processes_that_read_are_right_while_another_writes_and_compacts(many, t
     searches = [reader.communicate(timeout=60)[0] for reader in readers]
     assert [reader.returncode for reader in readers] == [0, 0]
     assert all(int(count) > 1 for count in searches)
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_a_reader_without_a_generation_sees_what_goes_when_the_last_passage_does(many, tmp_path, between):
+    with Collection.open(tmp_path / "c", FakeModel()) as reader:
+        assert len(reader.search("word1", k=400)) == 400
+        many.delete(["i0"])
+        if between:
+            many.compact("flat")
+        many.delete(where={})
+        assert many.compact("flat").generation == 0
+        assert reader.search("word1") == []
+        many.add(["word1"], ids=["new"])
+        assert [hit.id for hit in reader.search("word1")] == ["new"]
+        assert many.verify().clean
 
 
 def test_what_a_killed_compaction_left_is_removed_at_the_next_opening(many, tmp_path):

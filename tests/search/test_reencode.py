@@ -11,6 +11,7 @@ import pytest
 from fake_model import FakeModel
 
 from sentvec.errors import InvalidInput, ModelMismatch
+from sentvec.search import reencode as module
 from sentvec.search.collection import Collection
 from sentvec.search.reencode import reencode
 
@@ -100,3 +101,22 @@ def test_a_run_that_was_killed_is_gone_on_with(folder, point):
     report = reencode(folder, Other())
     assert (report.passages, report.encoded) == (60, 0)
     assert len(best(folder, Other())) == 5
+
+
+def test_what_is_added_when_all_is_encoded_and_the_index_is_not_begun_is_found(folder, monkeypatch):
+    with Collection.open(folder, FakeModel()) as collection:
+        collection.compact("flat")
+
+    def late(*arguments):
+        with Collection.open(folder, FakeModel()) as collection:
+            collection.add(["word3 late"], ids=["late"])
+            collection.delete(["i5"])
+        return build(*arguments)
+
+    build = module.build
+    monkeypatch.setattr(module, "build", late)
+    assert reencode(folder, Other()).passages == 60
+    with Collection.open(folder, Other()) as collection:
+        assert collection.search("word3 late", k=1)[0].id == "late"
+        assert (len(collection.search("word3", k=99)), collection.verify().clean) == (60, True)
+        assert (collection.stats().indexed, collection.stats().later) == (59, 1)

@@ -36,7 +36,8 @@ def activate(store: Store, chosen: Active | None, seq: int) -> None:
         store.change("INSERT INTO generations VALUES (?, ?, ?, ?, ?)", values)
         # A number is not used twice: a reader that is late never mistakes one folder for another.
         store.change("INSERT OR REPLACE INTO meta VALUES ('last_generation', ?)", (chosen.generation,))
-    store.change("DELETE FROM removed WHERE seq <= ?", (seq,))
+        # Where none is made, who reads without one goes on so, and must still be told what went.
+        store.change("DELETE FROM removed WHERE seq <= ?", (seq,))
     number = 0 if chosen is None else chosen.generation
     store.change("UPDATE meta SET value = ? WHERE key = 'generation'", (number,))
 
@@ -46,9 +47,9 @@ def last_generation(store: Store) -> int:
     return _number(store, "SELECT coalesce((SELECT value FROM meta WHERE key = 'last_generation'), 0)")
 
 
-def last_row(store: Store) -> int:
-    """Return the greatest row there is or ever was."""
-    return _number(store, "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'passages'), 0)")
+def last_row(store: Store, table: str) -> int:
+    """Return the greatest row that has a vector, maybe in a table that is being filled, in order of rows."""
+    return _number(store, f"SELECT coalesce(max(row), 0) FROM {table}")  # noqa: S608, our own names
 
 
 def last_removal(store: Store) -> int:

@@ -115,7 +115,7 @@ def build(
     folder = store.folder
     with ExitStack() as moment:
         moment.enter_context(store.reading())
-        seq, last_row = ledger.last_removal(store), ledger.last_row(store)
+        seq, last_row = ledger.last_removal(store), ledger.last_row(store, table)
         count, number = ledger.size(store, table), 1 + max([ledger.last_generation(store), *_numbers(folder)])
         if not count:
             return None, seq

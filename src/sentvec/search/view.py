@@ -112,7 +112,7 @@ class View:
         self.bad: dict[int, str] = {}
         self._later = _Later(known.dim)
         self._alive: Mask = np.zeros(0, np.bool_)
-        self._last_row = self._removed = self._commits = 0
+        self._last_row = self._removed = self._commits = self._made = 0
 
     # To the database's state ------------------------------------------------------------------------
 
@@ -134,9 +134,11 @@ class View:
             return
         if identity(store).fingerprint != self._known.fingerprint:
             raise changed(self._folder)
-        active = ledger.active(store)
-        fresh = self._commits == 0 or active != self.active
+        active, made = ledger.active(store), ledger.last_generation(store)
+        # By both: with one made and given up since, what was removed before it has been forgotten.
+        fresh = self._commits == 0 or (active, made) != (self.active, self._made)
         if fresh:
+            self._made = made
             self._begin(active, store, patient=patient)
         gone, self._removed = ledger.removed_after(store, self._removed)
         if gone:
