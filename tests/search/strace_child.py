@@ -26,11 +26,10 @@ def main(folder, notes, what):
                 notes.joinpath(f"add {n}").mkdir()
             collection.delete(["0-0", "0-1"])
             notes.joinpath("delete").mkdir()
-            if what == "compact":
-                collection.compact("flat")
-                notes.joinpath("compact").mkdir()
-                collection.add(["after"], ids=["after"])
-                notes.joinpath("after").mkdir()
+            collection.compact(what)
+            notes.joinpath("compact").mkdir()
+            collection.add(["after"], ids=["after"])
+            notes.joinpath("after").mkdir()
     except SentvecError as error:
         notes.joinpath("error").write_text(str(error))
         sys.exit(3)

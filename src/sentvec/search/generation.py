@@ -130,7 +130,10 @@ def write(folder: Path, number: int, source: Source, index: Callable[[Array], Bu
         built = index(vectors)
         del vectors
         if built.write is not None:
-            built.write(building / INDEX)
+            try:
+                built.write(building / INDEX)
+            except RuntimeError as error:  # faiss's own, for a full disk too
+                raise OSError(f"{INDEX} cannot be written: {str(error).splitlines()[-1]}") from error
             sync(building / INDEX)
             files[INDEX] = _summed(building / INDEX)
         facts = (source.metric, source.dim, source.fingerprint, rows, source.last_row, longest)
