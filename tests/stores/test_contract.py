@@ -124,7 +124,7 @@ def test_search_is_numpys(store):
     batch = made()
     store.upsert(batch)
     for seed in range(3):
-        for exact in (False, True):
+        for exact in {False, store.caps.exact}:
             same(store.search(question(seed), 10, exact=exact), oracle.nearest(batch, question(seed), 10))
     assert len(store.search(question(), 1000)) == 60
 
@@ -136,6 +136,13 @@ def test_every_filter_is_exact(store):
         expected = oracle.nearest(batch, question(), 60, where)
         assert [hit.id for hit in store.search(question(), 60, where=where)] == expected[0], where
     same(store.search(question(), 5, where={"tags": "a"}), oracle.nearest(batch, question(), 5, {"tags": "a"}))
+
+
+def test_comparing_every_vector_is_refused_where_it_cannot_be_asked_for(store):
+    if store.caps.exact:
+        pytest.skip("this store can be told to")
+    with pytest.raises(InvalidInput, match="exact"):
+        store.search(question(), 5, exact=True)
 
 
 def test_an_order_of_texts_is_refused_where_there_is_none(store):

@@ -19,6 +19,7 @@ from sentvec import __version__
 from sentvec.cli import (
     cluster,
     compact,
+    copy,
     dedupe,
     delete,
     encode,
@@ -58,6 +59,7 @@ app.command("compact")(compact.compact)
 app.command("verify")(verify.verify)
 app.command("stats")(stats.stats)
 app.command("snapshot")(snapshot.snapshot)
+app.command("copy")(copy.copy)
 app.command("reencode")(reencode.reencode)
 app.command("serve")(serve.serve)
 app.command("info")(info.info)

@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sentvec.cli.common import DEFAULT_MODEL, Device, Json, Offline, json_line, open_model
+from sentvec.errors import InvalidInput
 
 if TYPE_CHECKING:
     from sentvec.search.types import Hit, IndexReport
 
 DEFAULT_COLLECTION = Path("sentvec.sv")
 Collected = Annotated[Path, typer.Option("--collection", "-c", help="The collection's folder.")]
+Stored = Annotated[
+    str | None, typer.Option("--store", help="In place of a collection: the URL of a store on a server.")
+]
 OwnModel = Annotated[
     str | None,
     typer.Option("--model", "-m", help=f"Default: the collection's own, {DEFAULT_MODEL} for a new one."),
@@ -29,6 +33,7 @@ _NAMED = 10  # files of other types that are listed by name
 def index(
     paths: Annotated[list[Path], typer.Argument(help="Files and folders: .txt .md .rst .csv .tsv .jsonl")],
     collection: Collected = DEFAULT_COLLECTION,
+    store: Stored = None,
     model: OwnModel = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove what is gone from the given paths.")] = False,
     device: Device = "auto",
@@ -45,11 +50,18 @@ def index(
     from sentvec.search.walk import belongs, find
 
     begun = time.monotonic()
-    own, held = _known(collection)
+    if store is not None and prune:
+        raise InvalidInput("--prune works on collections, not on a --store; index into a new store instead.")
+    own, held = (None, []) if store is not None else _known(collection)
     found = find(paths, collection.absolute(), held, prune=prune)  # a mistyped path should not cost loading a model
     nothing = not found.files and not any(belongs(file, folder) for file in held for folder in found.folders)
     report, passages = IndexReport(skipped=found.unreadable, ignored=found.ignored), 0
-    if not nothing:
+    where = str(collection)
+    if not nothing and store is not None:
+        from sentvec.cli.stores import index_into
+
+        where, report, passages = index_into(store, found, model, device, offline=local_files_only)
+    elif not nothing:
         encoder = open_model(model or own or DEFAULT_MODEL, device, offline=local_files_only)
         with Collection.open(collection, encoder) as opened:
             try:
@@ -67,7 +79,7 @@ def index(
     if as_json:
         typer.echo(one_json_line(report, passages=passages, seconds=seconds))
     elif not nothing:
-        typer.echo(_summary(report, passages, collection, seconds))
+        typer.echo(_summary(report, passages, where, seconds))
     _name_skipped(report)
     if report.gone:
         them = "it" if len(report.gone) == 1 else "them"
@@ -75,9 +87,9 @@ def index(
     if report.files == 0 and report.removed_files == 0:
         from sentvec.search.readers import READERS
 
-        where = ", ".join(shown_path(str(path.absolute())) for path in paths)
+        looked = ", ".join(shown_path(str(path.absolute())) for path in paths)
         typer.echo(
-            f"error: there is nothing to index in {where}: files read in folders are {' '.join(READERS)}; "
+            f"error: there is nothing to index in {looked}: files read in folders are {' '.join(READERS)}; "
             "others, as text, where they are named directly",
             err=True,
         )
@@ -116,7 +128,7 @@ def one_json_line(what: IndexReport | Hit, **more: object) -> str:
     return json_line(values)
 
 
-def _summary(report: IndexReport, passages: int, collection: Path, seconds: float) -> str:
+def _summary(report: IndexReport, passages: int, collection: str, seconds: float) -> str:
     skipped = f", {len(report.skipped)} skipped" if report.skipped else ""
     if report.changed_files == report.removed_files == 0:
         return f"{collection} is up to date: {_many(report.files, 'file')}{skipped}, {_many(passages, 'passage')}"

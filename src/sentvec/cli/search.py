@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sentvec.cli.common import Device, Json, Offline, open_model
-from sentvec.cli.index import DEFAULT_COLLECTION, Collected, OwnModel, one_json_line, shown_path
+from sentvec.cli.index import DEFAULT_COLLECTION, Collected, OwnModel, Stored, one_json_line, shown_path
 from sentvec.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _INDENT = " " * 12
 def search(
     query: Annotated[list[str] | None, typer.Argument(help="What you want to know; quotes are not needed.")] = None,
     collection: Collected = DEFAULT_COLLECTION,
+    store: Stored = None,
     k: Annotated[int, typer.Option("-k", "--top", min=1, help="How many passages to show.")] = 10,
     where: Annotated[str | None, typer.Option(help='Filter, as JSON: \'{"year": {">": 2020}, "lang": "zh"}\'.')] = None,
     hybrid: Annotated[bool, typer.Option("--hybrid", help="Rank by words as well as by vectors.")] = False,
@@ -47,8 +48,6 @@ def search(
     On a terminal, a table with the sentences that answer best; in a pipe, plain lines; with --json, one
     object a line with the whole passage.
     """
-    from sentvec.search.collection import Collection
-
     asked = " ".join(query or ())
     if (like is None) == (not asked):
         raise InvalidInput("Give either a question or --like ID, the id of a passage that --json shows.")
@@ -57,6 +56,50 @@ def search(
     if words and (hybrid or rerank or diversity):
         raise InvalidInput("--words ranks by words alone; leave out --hybrid, --rerank and --diversity.")
     condition = None if where is None else _filter(where)
+    if store is not None:
+        if like or rerank or diversity:
+            raise InvalidInput("--like, --rerank and --diversity work on collections, not on a --store.")
+        from sentvec.cli.stores import search_in
+
+        options = {"hybrid": hybrid, "words": words, "offline": local_files_only}
+        hits, encoder = search_in(store, asked, k, condition, model, device, **options)
+    else:
+        hits, encoder, asked = _in_collection(
+            collection, asked, k, condition, hybrid, words, rerank, like, diversity, model, device, local_files_only
+        )
+    if as_json:
+        for hit in hits:
+            typer.echo(one_json_line(hit))
+        return
+    if not hits:
+        _tell_nothing(collection, store)
+        return
+    from sentvec.search.snippets import snippets
+
+    shown = snippets(encoder, asked, hits)
+    if _on_terminal():
+        _print_table(hits, shown)
+    else:
+        _print_lines(hits, shown)
+
+
+def _in_collection(
+    collection: Path,
+    asked: str,
+    k: int,
+    condition: Mapping[str, Any] | None,
+    hybrid: bool,
+    words: bool,
+    rerank: str | None,
+    like: str | None,
+    diversity: float,
+    model: str | None,
+    device: str,
+    offline: bool,
+) -> tuple[list[Hit], TextEncoder | None, str]:
+    """Return the hits, the model that was loaded, and the text that was asked for."""
+    from sentvec.search.collection import Collection
+
     encoder: TextEncoder | None = None
     with Collection.open(collection) as opened:  # before a model is loaded: is there a collection at all?
         name = model or opened.model_name
@@ -67,24 +110,11 @@ def search(
         elif words:
             hits = opened.search_text(asked, k, where=condition)
     if like is None and not words:
-        encoder = open_model(name, device, offline=local_files_only)
-        again = None if rerank is None else open_reranker(rerank, device, offline=local_files_only)
+        encoder = open_model(name, device, offline=offline)
+        again = None if rerank is None else open_reranker(rerank, device, offline=offline)
         with Collection.open(collection, encoder) as opened:
             hits = opened.search(asked, k, where=condition, hybrid=hybrid, rerank=again, diversity=diversity)
-    if as_json:
-        for hit in hits:
-            typer.echo(one_json_line(hit))
-        return
-    if not hits:
-        _tell_nothing(collection)
-        return
-    from sentvec.search.snippets import snippets
-
-    shown = snippets(encoder, asked, hits)
-    if _on_terminal():
-        _print_table(hits, shown)
-    else:
-        _print_lines(hits, shown)
+    return hits, encoder, asked
 
 
 def open_reranker(name: str, device: str, *, offline: bool) -> Reranker:
@@ -105,7 +135,10 @@ def _filter(where: str) -> Mapping[str, Any]:
     return found
 
 
-def _tell_nothing(collection: Path) -> None:
+def _tell_nothing(collection: Path, store: str | None) -> None:
+    if store is not None:
+        typer.echo("The store holds nothing that answers.", err=True)
+        return
     from sentvec.search.collection import Collection
 
     with Collection.open(collection) as opened:

@@ -76,7 +76,7 @@ def index_files(
                 report = replace(report, skipped=(*report.skipped, (shown(path), _reason(error, path, store))))
                 advance(_size(path))
                 continue
-            report = replace(report, bad_records=report.bad_records + _named(path, file.bad))
+            report = replace(report, bad_records=report.bad_records + named_records(path, file.bad))
             if not file.rows:
                 report = replace(report, unchanged_files=report.unchanged_files + 1)
                 advance(_size(path))
@@ -111,20 +111,41 @@ def _prepare(path: str, store: Store, model: TextEncoder, limit: int) -> _Prepar
         state = FileState(path, status.st_size, mtime_ns, sha256, read_ns)
         if before is not None and before.sha256 == sha256:
             return _Prepared(state)
-        reading = read(path, data)
-        if reading.chosen:
-            more = ", …" * (len(reading.chosen) > _CHOSEN)
-            _log.info("%s: text from %s%s", path, ", ".join(reading.chosen[:_CHOSEN]), more)
-        fields = [bounded(record.metadata) for record in reading.records]
-        rows = tuple(_rows(path, zip(reading.records, (text for text, _ in fields), strict=True), model, limit))
+        rows, bad = _cut(path, data, model, limit)
     except OSError as error:
         raise InvalidInput(f"cannot be read: {error.strerror}") from None
     except MemoryError:
         raise InvalidInput("there is not enough memory for it; split it") from None
+    return _Prepared(state, rows, bad)
+
+
+def cut_file(path: str, model: TextEncoder, limit: int) -> tuple[tuple[Row, ...], tuple[tuple[int, str], ...]]:
+    """Read a file and cut it; returns its passages, and (line, reason) of records left out or stored in part.
+
+    Raises:
+        InvalidInput: it cannot be read; the message is the reason.
+    """
+    if shown(path) != path:
+        raise InvalidInput("its name is not UTF-8; rename it")
+    try:
+        return _cut(path, _content(path, Path(path).stat()), model, limit)
+    except OSError as error:
+        raise InvalidInput(f"cannot be read: {error.strerror}") from None
+    except MemoryError:
+        raise InvalidInput("there is not enough memory for it; split it") from None
+
+
+def _cut(path: str, data: bytes, model: TextEncoder, limit: int) -> tuple[tuple[Row, ...], tuple[tuple[int, str], ...]]:
+    reading = read(path, data)
+    if reading.chosen:
+        more = ", …" * (len(reading.chosen) > _CHOSEN)
+        _log.info("%s: text from %s%s", path, ", ".join(reading.chosen[:_CHOSEN]), more)
+    fields = [bounded(record.metadata) for record in reading.records]
+    rows = tuple(_rows(path, zip(reading.records, (text for text, _ in fields), strict=True), model, limit))
     if not rows:
         raise InvalidInput("empty")
     cut = [(record.line, told) for record, (_, told) in zip(reading.records, fields, strict=True) if told]
-    return _Prepared(state, rows, tuple(sorted([*reading.bad, *cut])))
+    return rows, tuple(sorted([*reading.bad, *cut]))
 
 
 def _content(path: str, status: os.stat_result) -> bytes:
@@ -226,7 +247,8 @@ def _reason(error: InvalidInput, path: str, store: Store) -> str:
     return f"{error}{kept}"
 
 
-def _named(path: str, bad: Sequence[tuple[int, str]]) -> tuple[tuple[str, int, str], ...]:
+def named_records(path: str, bad: Sequence[tuple[int, str]]) -> tuple[tuple[str, int, str], ...]:
+    """Return the path with each of these, as reports have them; beyond a hundred, counted."""
     named = [(path, line, reason) for line, reason in bad[:NAMED_BAD_RECORDS]]
     if len(bad) > len(named):
         _, line, reason = named[-1]

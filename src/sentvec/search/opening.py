@@ -6,7 +6,7 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from sentvec.errors import CollectionError, CollectionNotFound, ModelMismatch
 from sentvec.index.menu import Metric
@@ -28,6 +28,26 @@ class Identity:
     fingerprint: str
     dim: int
     metric: Metric
+
+
+class Maker(Protocol):
+    """What a new collection needs to know of the model that makes its vectors; every `TextEncoder` is one."""
+
+    @property
+    def name(self) -> str:
+        """The name or folder that the model can be loaded by again."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex digest of all that a vector depends on."""
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a vector."""
+
+    @property
+    def similarity_name(self) -> str:
+        """The similarity that the model was trained for."""
 
 
 def folder_of(path: str | os.PathLike[str]) -> Path:
@@ -54,7 +74,7 @@ def folder_of(path: str | os.PathLike[str]) -> Path:
     return folder
 
 
-def prepare(folder: Path, model: TextEncoder | None) -> None:
+def prepare(folder: Path, model: Maker | None) -> None:
     """Make a collection for a model where there is none.
 
     Raises:
@@ -79,7 +99,7 @@ def prepare(folder: Path, model: TextEncoder | None) -> None:
         create(folder, {"model": model.name, "fingerprint": model.fingerprint, "dim": model.dim, "metric": metric})
 
 
-def metric_of(model: TextEncoder) -> Metric:
+def metric_of(model: Maker) -> Metric:
     """Return how a collection compares the vectors of a model."""
     return "inner_product" if model.similarity_name == "dot" else "cosine"
 

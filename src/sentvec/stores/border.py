@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -113,8 +113,12 @@ def asked_ids(ids: Sequence[str] | None, where: Mapping[str, Any] | None) -> tup
     return ([], parse(where)) if where is not None else (id_list(ids or ()), None)
 
 
-def asked_vector(vector: Array, k: int, where: Mapping[str, Any] | None, spec: Spec, caps: Caps) -> Filter | None:
+def asked_vector(
+    vector: Array, k: int, where: Mapping[str, Any] | None, spec: Spec, caps: Caps, *, exact: bool
+) -> Filter | None:
     """Check a question that is a vector, and return its filter."""
+    if exact and not caps.exact:
+        raise InvalidInput("This store cannot be told to compare every vector (exact); leave it out.")
     if not isinstance(vector, np.ndarray) or vector.dtype != np.float32 or vector.shape != (spec.dim,):
         told = f"{vector.dtype} {vector.shape}" if isinstance(vector, np.ndarray) else type(vector).__name__
         raise InvalidInput(f"The question's vector is {told}; accepted: float32 ({spec.dim},).")
@@ -129,6 +133,8 @@ def asked(k: int, where: Mapping[str, Any] | None, caps: Caps) -> Filter | None:
     """Check how many are asked for, and return the filter."""
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise InvalidInput(f"k is {k!r}; accepted: a whole number of 1 or more.")
+    if caps.max_k and k > caps.max_k:
+        raise InvalidInput(f"k is {k}; this store gives at most {caps.max_k} at once.")
     found = None if where is None else parse(where)
     if found is not None and not caps.text_order and _orders_texts(found):
         raise InvalidInput("This store has no order of texts; compare them by ==, != and in, or order numbers.")
@@ -218,14 +224,26 @@ def absent(url: str) -> CollectionNotFound:
 
 @contextmanager
 def answering(
-    url: str, gone: tuple[type[BaseException], ...], refused: tuple[type[BaseException], ...]
+    url: str,
+    gone: tuple[type[BaseException], ...],
+    refused: tuple[type[BaseException], ...],
+    lost: Callable[[BaseException], bool] = lambda error: False,
 ) -> Iterator[None]:
-    """Turn the errors of a server's client into ours: those that say that it is gone, and those that say no."""
+    """Turn the errors of a server's client into ours.
+
+    Args:
+        url: what to name.
+        gone: errors that say that the server is not there.
+        refused: errors that say that it refuses.
+        lost: whether one of the latter says that the server is not there all the same.
+    """
     try:
         yield
     except gone as error:
         raise unavailable(url, error) from error
     except refused as error:
+        if lost(error):
+            raise unavailable(url, error) from error
         raise CollectionError(f"{url} refused: {_short(error)}") from error
 
 

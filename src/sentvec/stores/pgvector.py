@@ -19,6 +19,7 @@ import numpy as np
 
 from sentvec.errors import CollectionError, InvalidInput
 from sentvec.extras import require
+from sentvec.search.checks import id_list
 from sentvec.search.filters import Filter
 from sentvec.search.types import Entry, Hit
 from sentvec.stores import border
@@ -27,7 +28,7 @@ from sentvec.stores.pg_filters import Bound, condition
 from sentvec.stores.protocol import Array, Batch, Caps, Spec
 from sentvec.stores.wording import asked_terms, terms
 
-CAPS = Caps(words="ts_rank", text_order=True, durable="server", max_dim=16_000)
+CAPS = Caps(words="ts_rank", text_order=True, exact=True, durable="server", max_dim=16_000)
 INDEXED_DIM = 2000  # pgvector's index takes no longer vectors; they are compared one by one
 INDEXED_FROM = 10_000  # rows; below, comparing each takes milliseconds
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
@@ -196,7 +197,7 @@ class PgStore:
 
     def get(self, ids: Sequence[str]) -> Batch:
         """Return what is stored under ids; see the protocol."""
-        names = border.id_list(ids)
+        names = id_list(ids)
         with self._transaction():
             rows = self._run(
                 f"SELECT {_ENTRY}, CAST(vector AS text) FROM {self._table} WHERE id = ANY(CAST(:i AS text[]))",  # noqa: S608
@@ -209,7 +210,7 @@ class PgStore:
         self, vector: Array, k: int = 10, *, where: Mapping[str, Any] | None = None, exact: bool = False
     ) -> list[Hit]:
         """Find the nearest; see the protocol."""
-        found = border.asked_vector(vector, k, where, self.spec, self.caps)
+        found = border.asked_vector(vector, k, where, self.spec, self.caps, exact=exact)
         hits = self._nearest(vector, k, found, exact=exact)
         if len(hits) < k and found is not None and not exact:  # the index gave up before the filter was met
             hits = self._nearest(vector, k, found, exact=True)

@@ -55,16 +55,20 @@ class Caps:
     Attributes:
         words: how `search_text` ranks, "" where a store cannot search by words.
         text_order: whether filters may order texts (`{"name": {"<": "m"}}`).
+        exact: whether a search can be told to compare every vector.
         durable: whether an acknowledged write is on the disk; "server" where its settings decide.
         max_dim: the most numbers in a vector.
         max_text: the most bytes of UTF-8 in a text; 0 is no limit of its own.
+        max_k: the most hits of one search; 0 is no limit of its own.
     """
 
     words: str
     text_order: bool
+    exact: bool
     durable: Literal["yes", "no", "server"]
     max_dim: int
     max_text: int = 0
+    max_k: int = 0
 
 
 class Store(Protocol):
