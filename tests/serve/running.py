@@ -106,7 +106,7 @@ def serving(model: str | Path, *arguments: str, env: dict[str, str] | None = Non
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     try:
-        there.wait(120)
+        there.wait(300)
         assert found, "\n".join(lines)
         yield Running(process, found[0], lines)
     finally:
