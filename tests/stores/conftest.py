@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from kinds import KINDS
+from store_kinds import KINDS
 
 from sentvec.stores.protocol import Spec
 

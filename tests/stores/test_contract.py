@@ -6,8 +6,8 @@ import threading
 from dataclasses import replace
 
 import numpy as np
-import oracle
 import pytest
+import stores_oracle as oracle
 
 from sentvec.errors import CollectionNotFound, InvalidInput, ModelMismatch, NonFiniteOutput
 from sentvec.search.types import Entry

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import oracle
+import stores_oracle as oracle
 from hypothesis import given
 from hypothesis import strategies as st
 
