@@ -43,7 +43,7 @@ class SentvecEmbeddings(Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Return a vector for each passage."""
-        return self.model.encode_document(texts, progress=False).tolist() if texts else []  # type: ignore[no-any-return]
+        return self.model.encode_document(texts, progress=False).tolist() if texts else []
 
     def embed_query(self, text: str) -> list[float]:
         """Return the vector of a question."""
