@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import select
 import socket
 import time
 
@@ -167,18 +166,17 @@ class TestTime:
 
     def test_those_who_read_nothing_are_cut(self, strict: Running) -> None:
         made = self.asks(strict, 1000)
-        seen = select.poll()
-        seen.register(made, 0)  # only its end
-        assert seen.poll(10_000)
-        made.close()
+        time.sleep(5)
+        assert read(made).count(b"HTTP/1.1 200") < 900  # what the system held already comes yet
+        assert not any("Exception" in line for line in strict.lines)
 
     def test_those_who_read_slowly_are_not(self, strict: Running) -> None:
-        made, found = self.asks(strict, 600), b""
+        made, found = self.asks(strict, 200), b""
         made.settimeout(20)
         while part := made.recv(65536):
             found += part
             time.sleep(0.02)
-        assert found.count(b"HTTP/1.1 200") == 600
+        assert found.count(b"HTTP/1.1 200") == 200
         made.close()
 
     @staticmethod

@@ -47,7 +47,11 @@ class App:
             return  # no lifespan, no websockets
         with self.service.asking(scope.get(LEFT, bool)) as asked:
             answer = await self._answered(scope, receive, asked)
-        await _send(answer, send)
+        try:
+            await _send(answer, send)
+        except RuntimeError:  # of uvloop, where the client left while its answer waited to be read
+            if not asked.left():
+                raise
 
     async def _answered(self, scope: Mapping[str, Any], receive: Receive, asked: Asked) -> Reply:
         path, method = scope["path"], scope["method"]

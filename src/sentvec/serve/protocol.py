@@ -7,6 +7,8 @@ time, idle ones are closed when there are too many, and a client that leaves is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +101,7 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._unread = self.transport.get_write_buffer_size()
+            self._unread = self._waiting()
             self._stalled = self.loop.call_later(receive_s, self._unmoved)
 
         def resume_writing(self) -> None:
@@ -109,12 +111,23 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
                 self._stalled = None
 
         def _unmoved(self) -> None:
-            left = self.transport.get_write_buffer_size()
+            left = self._waiting()
             if left < self._unread:  # whoever reads slowly may go on
                 self._unread = left
                 self._stalled = self.loop.call_later(receive_s, self._unmoved)
             else:
                 self.transport.abort()
+
+        def _waiting(self) -> int:
+            """Return the bytes that the client has not read, here and, where it tells (Linux), in the system."""
+            size: int = self.transport.get_write_buffer_size()
+            with contextlib.suppress(ImportError, OSError):
+                import fcntl
+                import termios
+
+                held = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+                size += int.from_bytes(held, sys.byteorder)
+            return size
 
         def _left(self) -> bool:
             return self._gone
