@@ -24,6 +24,7 @@ def closed_port():
         yield taken.getsockname()[1]
 
 
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
 @pytest.mark.parametrize(
     ("url", "module"),
     [

@@ -112,7 +112,7 @@ class PgStore:
                 self._run("COMMIT")
             except (*gone, self._pg.DatabaseError) as error:
                 self._drop()
-                told = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+                told = self._told(error)
                 if told.get("C", "").startswith("57P"):  # the server is shutting down, or starting
                     raise border.unavailable(self.url, OSError(told.get("M", ""))) from error
                 if told:
@@ -121,6 +121,14 @@ class PgStore:
             except BaseException:
                 self._drop()
                 raise
+
+    def _told(self, error: BaseException | None) -> dict[str, str]:
+        """Return what the server itself said; where it hangs up as well, the client raises only that."""
+        while error is not None:
+            if isinstance(error, self._pg.DatabaseError) and error.args and isinstance(error.args[0], dict):
+                return error.args[0]
+            error = error.__cause__ or error.__context__
+        return {}
 
     def _connect(self) -> Any:
         where = self._address
