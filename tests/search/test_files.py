@@ -337,3 +337,12 @@ def check_whole(folder, done, round_):
                 assert made == round_
                 assert number in (last, done + 1)
         assert set(range(min(done + 1, 5))) <= held.keys()
+
+
+def test_a_cell_is_a_text_to_a_filter_and_a_number_of_json_lines_a_number(tmp_path, model):
+    write(tmp_path / "a.csv", "text,year\nA pool.,2019\nA park.,2024\n")
+    write(tmp_path / "b.jsonl", '{"text": "A zoo.", "year": 2024}\n')
+    with Collection.open(tmp_path / "c.sv", model) as collection:
+        collection.add_files([tmp_path / "a.csv", tmp_path / "b.jsonl"])
+        for value, text in (("2020", "A park."), (2020, "A zoo.")):
+            assert [hit.text for hit in collection.search("a", where={"year": {">": value}})] == [text]

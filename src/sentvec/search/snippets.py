@@ -21,6 +21,7 @@ _FENCE = re.compile(r"^[ ]{0,3}(?:```|~~~)[^\n]*$\n?", re.MULTILINE)
 _RULE = re.compile(r"^[ \t]*\|[ \t:|-]*-[ \t:|-]*$\n?", re.MULTILINE)
 _TABLE_ROW = re.compile(r"^[ \t]*\|[ \t]*([^\n]*?)[ \t]*\|[ \t]*$", re.MULTILINE)
 _WIDE = "\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef"
+_ENDS_WIDE = re.compile(rf"[{_WIDE}]\Z")
 _WIDE_LINES = re.compile(rf"(?<=[{_WIDE}])[ \t]*\r?\n[ \t]*(?=[{_WIDE}])")
 
 
@@ -122,12 +123,12 @@ def _without_marks(text: str) -> str:
 
 
 def _joined(parts: Sequence[str]) -> str:
-    """Join sentences; after a Chinese mark there is no space.
+    """Join sentences; after a Chinese mark there is no space, but there is one after Korean and after an emoji.
 
-    >>> _joined(["One.", "Two.", "你好。", "再见！"])
-    'One. Two. 你好。再见！'
+    >>> _joined(["One. 🙂", "Two.", "안녕", "你好。", "再见！"])
+    'One. 🙂 Two. 안녕 你好。再见！'
     """
-    return "".join(part if cell_len(part[-1:]) == 2 else f"{part} " for part in parts).rstrip()
+    return "".join(part if _ENDS_WIDE.search(part) else f"{part} " for part in parts).rstrip()
 
 
 def one_line(text: str) -> str:
