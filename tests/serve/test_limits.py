@@ -87,6 +87,19 @@ class TestBodies:
         answer = read(strict.raw(head("transfer-encoding: chunked", "connection: close") + chunks))
         assert answer.startswith(b"HTTP/1.1 200"), answer
 
+    def test_endless_headers_and_trailers(self, strict: Running) -> None:
+        for start in (head()[:-2] + b"x-a: ", head("transfer-encoding: chunked") + b"2\r\n{}\r\n0\r\nx-a: "):
+            connection, sent = strict.raw(start), 0
+            try:
+                while sent < 1 << 26:
+                    sent += connection.send(b"a" * 65536)
+            except OSError:
+                pass
+            assert sent < 1 << 25
+            assert strict.get("/health").status == 200
+            connection.close()
+        assert read(strict.raw(head()[:-2] + b"x-a: " + b"a" * 900_000))[:12] in (b"HTTP/1.1 431", b"")
+
     @pytest.mark.parametrize("length", ["-1", "x", "1" * 40, "0x10", "1, 2"])
     def test_odd_lengths(self, strict: Running, length: str) -> None:
         assert read(strict.raw(head(f"content-length: {length}") + b"{}"))[9:10] == b"4"

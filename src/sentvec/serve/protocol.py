@@ -21,6 +21,12 @@ else:
     Base = require("uvicorn.protocols.http.httptools_impl", extra="serve").HttpToolsProtocol
 
 
+AROUND = 1 << 19
+"""Most bytes of a request besides its body: headers, trailers, what stands around chunks. The parser has no limit."""
+
+_TOO_MUCH = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
 class Idle:
     """Connections without a request, the one that has been so for longest first."""
 
@@ -56,6 +62,7 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
             super().connection_made(transport)
             self._cut: asyncio.TimerHandle | None = None
             self._gone = False
+            self._around = 0  # bytes of the request that are not its body
             self._stalled: asyncio.TimerHandle | None = None
             self._unread = 0  # bytes of answers that waited to be read when we last looked
             self._arm()
@@ -74,7 +81,15 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
+            self._around += len(data)
             super().data_received(data)
+            if self._around > AROUND and not self.transport.is_closing():
+                if not self._busy():
+                    self.transport.write(_TOO_MUCH)
+                    self.transport.close()
+                else:
+                    self.transport.abort()
+                return
             if not self._busy():
                 self._arm()  # uvicorn has put out its own clock
 
@@ -83,7 +98,12 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
             super().on_message_begin()
             self.scope[LEFT] = self._left  # type: ignore[literal-required]
 
+        def on_body(self, body: bytes) -> None:
+            self._around -= len(body)
+            super().on_body(body)
+
         def on_message_complete(self) -> None:
+            self._around = 0
             idle.drop(self)
             self._disarm()
             super().on_message_complete()
