@@ -47,7 +47,7 @@ def test_what_is_found_is_what_numpy_finds(tmp_path, seed):
             writer = Collection.open(tmp_path / "c", model)
         question, least = chance.choice(WORDS), chance.choice([0, step // 2])
         for one in (writer, reader)[chance.randint(0, 1) :]:
-            hits = one.search(question, 99, where={"n": {">=": least}})
+            hits = one.search(question, 99, where={"n": {">=": least}} if least else None)
             assert np.allclose([hit.score for hit in hits], nearest(held, vector(question), least), atol=1e-5)
             assert all(abs(held[hit.id][0] @ vector(question) - hit.score) < 1e-5 for hit in hits)
     assert reader.verify().clean
