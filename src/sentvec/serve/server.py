@@ -74,6 +74,8 @@ def _run(server: uvicorn.Server, service: Service, listener: socket.socket) -> N
         loading: set[asyncio.Task[None]] = set()
 
         def reload() -> None:
+            if len(loading) > 1:  # one loads and one waits: what comes after these is there for the one that waits
+                return
             task = loop.create_task(_reload(service))
             loading.add(task)
             task.add_done_callback(loading.discard)
@@ -93,7 +95,7 @@ async def _reload(service: Service) -> None:
     _log.info("loading the models again")
     try:
         await asyncio.to_thread(service.load)
-    except SentvecError as error:
+    except (SentvecError, OSError, MemoryError) as error:
         _log.error("the models cannot be loaded again, and those before serve on: %s", error)
 
 

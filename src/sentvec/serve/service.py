@@ -136,6 +136,10 @@ class Service:
         """Hold on to the models that are there now while a request is answered."""
         now = self.now
         now.hold(1)
+        while now is not self._now:  # replaced before it was held, so that nobody waits for this request to end
+            now.hold(-1)
+            now = self.now
+            now.hold(1)
         try:
             yield Asked(now, left)
         finally:
