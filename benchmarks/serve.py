@@ -47,8 +47,8 @@ def request(path: str, texts: list[str]) -> bytes:
     if path == "/v1/embeddings":
         body |= {"model": MODEL, "encoding_format": "base64"}  # what OpenAI's client sends
     content = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
-    return head.encode() + content
+    lines = f"POST {path} HTTP/1.1", "host: localhost", "content-type: application/json", f"content-length: {len(content)}"
+    return "\r\n".join((*lines, "", "")).encode() + content
 
 
 class Server:
