@@ -47,7 +47,8 @@ def request(path: str, texts: list[str]) -> bytes:
     if path == "/v1/embeddings":
         body |= {"model": MODEL, "encoding_format": "base64"}  # what OpenAI's client sends
     content = json.dumps(body).encode()
-    lines = f"POST {path} HTTP/1.1", "host: localhost", "content-type: application/json", f"content-length: {len(content)}"
+    kind, length = "content-type: application/json", f"content-length: {len(content)}"
+    lines = f"POST {path} HTTP/1.1", "host: localhost", kind, length
     return "\r\n".join((*lines, "", "")).encode() + content
 
 
