@@ -250,7 +250,6 @@ def test_diversity_after_a_reranker(pets, compacted):
         ({"query": np.zeros(32, np.float32), "rerank": Longest()}, "need the question as a text"),
         ({"query": np.zeros(5, np.float32)}, r"accepted: a str, or a float32 array \(32,\)"),
     ],
-    ids=ascii,
 )
 def test_options_that_cannot_be(pets, options, told):
     with pytest.raises(InvalidInput, match=told):
