@@ -1,6 +1,7 @@
 # The verbs of this project. `make help` lists them; each one prepares .venv by itself when it has to.
 PYTHON ?= python3
 ARGS ?=
+JOBS ?= 2
 KILLS ?= 200
 
 # A question may hold $, quotes and backticks. $(value) takes it as typed, so that make expands nothing in it,
@@ -29,8 +30,8 @@ search: ## search your own files: make search DIR=path Q="question" [K=10]
 install: ## create .venv with everything that tests and CI need
 	@sh tools/venv.sh dev
 
-test: install ## run all tests (make test ARGS="-k pooling" for some)
-	.venv/bin/python -m pytest $(ARGS)
+test: install ## run all tests, two files at a time (make test ARGS="-k pooling" JOBS=0 for some, in one process)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: install ## ruff: rules, and formatting
 	.venv/bin/ruff check .
