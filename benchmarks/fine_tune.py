@@ -10,6 +10,7 @@ Jobs:
     distil          three of the six layers, taught the whole model's vectors on texts without labels; aims: 97 % of
                     its score, 1.7 times its speed.
     unsupervised    SimCSE and TSDAE on a deliberately weak encoder: the first token's state.
+    small           a model of two layers, pre-trained here on masked words from nothing, then TSDAE and SimCSE.
     mined           Cranfield and CISI: half of the queries teach, the other half tests; negatives of the batch alone,
                     and mined ones as well; paired test over the unseen queries.
 """
@@ -50,6 +51,7 @@ from sentvec.train.read import read_dataset
 from sentvec.train.run import train_embedder
 from sentvec.train.sampling import Sampler
 from sentvec.train.step import EmbedderLearner
+from sentvec.train.tasks import train_masked
 from sentvec.train.tsdae import DenoisingLearner
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -194,9 +196,32 @@ def texts_per_second(models: dict[str, Embedder], texts: list[str]) -> dict[str,
     return {name: len(texts) / statistics.median(found[1:]) for name, found in times.items()}  # the first warms up
 
 
-def unsupervised(data: Path, seeds: int, work: Path) -> list[str]:
+def small(data: Path, seeds: int, work: Path) -> list[str]:
+    checkpoint = shallow(find(MODEL, local_files_only=True).load(), (1, 2))
+    draw = torch.Generator().manual_seed(0)
+    assert isinstance(checkpoint.encoder, torch.nn.Module)
+    for name, parameter in checkpoint.encoder.named_parameters():  # as BERT begins
+        if name.endswith("bias"):
+            parameter.data.zero_()
+        elif parameter.ndim == 1:
+            parameter.data.fill_(1.0)
+        else:
+            parameter.data.normal_(0.0, 0.02, generator=draw)
+    save_checkpoint(work / "begun", checkpoint)
+    config = TrainConfig(epochs=2, batch_size=64, learning_rate=1e-3, precision="bfloat16", save_every=10**6)
+    documents = [[text] for text in mixed_texts(data, 60_000, seed=0)]
+    done = train_masked(find(work / "begun", max_seq_length=64), documents, work / "masked", config, progress=True)
+    lines = unsupervised(data, seeds, work, work / "masked")
+    return [
+        *lines,
+        "",
+        f"Pre-trained on 60,000 texts in {done.seconds:.0f} s: `{config.to_toml().replace(chr(10), '; ')}`",
+    ]
+
+
+def unsupervised(data: Path, seeds: int, work: Path, model: str | Path = MODEL) -> list[str]:
     test, dev = (data / "sts" / "stsb" / f"stsb-en-{split}.csv" for split in ("test", "dev"))
-    origin = find(MODEL, local_files_only=True, pooling="first")
+    origin = find(model, local_files_only=True, pooling="first", max_seq_length=128)
     texts = Dataset("texts", "texts", [Example((text,)) for text in mixed_texts(data, 24_000, seed=0)])
     ways = {
         "SimCSE": TrainConfig(
@@ -302,6 +327,7 @@ JOBS: dict[str, tuple[str, Callable[[Path, int, Path], list[str]]]] = {
     "matryoshka": ("vectors that can be cut", matryoshka),
     "distil": ("three layers taught by six", distil),
     "unsupervised": ("texts without labels, on a weak encoder", unsupervised),
+    "small": ("texts without labels, on a small model that read little", small),
     "mined": ("hard negatives", mined),
 }
 
