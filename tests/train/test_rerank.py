@@ -94,7 +94,7 @@ def state(folder):
     ],
 )
 def test_it_learns_to_put_what_answers_first(encoder, tmp_path, kind, loss):
-    done = go(encoder, dataset(kind), tmp_path / "out", loss=loss, epochs=25, learning_rate=2e-3)
+    done = go(encoder, dataset(kind), tmp_path / "out", loss=loss, epochs=25, learning_rate=2e-3, save_every=10**6)
     score = Reranker.from_pretrained(tmp_path / "out", device="cpu").score
     before = evaluate_reranker(CANDIDATES, Reranker(begin(find(encoder), 0), name="x", device="cpu").score).value
     pool = CANDIDATES
@@ -238,7 +238,9 @@ def sets(folder):
 
 def test_it_is_scored_as_it_learns_and_the_card_says_so(encoder, tmp_path):
     where = sets(tmp_path / "sets")
-    done = go(encoder, dataset("tuples"), tmp_path / "out", epochs=20, learning_rate=2e-3, evaluate_on=where)
+    done = go(
+        encoder, dataset("tuples"), tmp_path / "out", epochs=20, learning_rate=2e-3, evaluate_on=where, save_every=10**6
+    )
     assert list(done.scores) == ["mean", "found MAP", "sts spearman"]
     model = Reranker.from_pretrained(tmp_path / "out", device="cpu")
     again = evaluate_reranker(CANDIDATES, lambda pairs: model.score(pairs, raw=True)).value
