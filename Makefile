@@ -30,8 +30,9 @@ search: ## search your own files: make search DIR=path Q="question" [K=10]
 install: ## create .venv with everything that tests and CI need
 	@sh tools/venv.sh dev
 
+# Two processes share the cores: threads that spin while they wait would take the time of the other's.
 test: install ## run all tests, two files at a time (make test ARGS="-k pooling" JOBS=0 for some, in one process)
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	OMP_WAIT_POLICY=PASSIVE .venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: install ## ruff: rules, and formatting
 	.venv/bin/ruff check .
