@@ -221,7 +221,7 @@ def small(data: Path, seeds: int, work: Path) -> list[str]:
 
 def unsupervised(data: Path, seeds: int, work: Path, model: str | Path = MODEL) -> list[str]:
     test, dev = (data / "sts" / "stsb" / f"stsb-en-{split}.csv" for split in ("test", "dev"))
-    origin = find(model, local_files_only=True, pooling="first", max_seq_length=128)
+    origin = find(model, local_files_only=True, pooling="first")
     texts = Dataset("texts", "texts", [Example((text,)) for text in mixed_texts(data, 24_000, seed=0)])
     ways = {
         "SimCSE": TrainConfig(

@@ -112,8 +112,7 @@ def test_sentence_transformers_gives_the_same_vectors_for_a_real_model(minilm, r
     fitted = minilm.fit_postprocessing("whitening", texts, dim=128)
     fitted.save_pretrained(tmp_path)
     theirs = SentenceTransformer(str(tmp_path), device="cpu")
-    # two encoders differ by float32's rounding, which the map widens; the map itself may not differ
-    np.testing.assert_allclose(theirs.encode(texts), fitted.encode(texts), atol=1e-5)
+    np.testing.assert_allclose(theirs.encode(texts), fitted.encode(texts), atol=1e-6)
     features = {"sentence_embedding": torch.from_numpy(minilm.encode(texts))}
     for module in list(theirs)[3:]:
         features = module(features)
@@ -158,7 +157,7 @@ def test_a_flow_that_does_not_fit_is_refused(tiny, tmp_path):
     weights = tmp_path / "3_Flow" / "model.safetensors"
     tensors = load_file(weights)
     save_file({name: tensor for name, tensor in tensors.items() if name != "steps.0.turn"}, weights)
-    with pytest.raises(ModelError, match=r"(?s)does not fit its config.json.*steps.0.turn"):
+    with pytest.raises(ModelError, match=r"does not fit its config.json.*steps.0.turn"):
         loaded(tmp_path)
 
 

@@ -232,8 +232,13 @@ def _dense(folder: Path, width: int) -> Projection:
     try:
         projection.load_state_dict({key: value.to(torch.float32) for key, value in tensors.items()})
     except RuntimeError as error:
-        raise WeightsError(f"{folder / name} does not fit its config.json: {error}") from None
+        raise WeightsError(f"{folder / name} does not fit its config.json: {_line(error)}") from None
     return projection
+
+
+def _line(error: RuntimeError) -> str:
+    """Return what torch says of a state that does not fit, which spans lines, as one line."""
+    return " ".join(str(error).split())
 
 
 def _flow(folder: Path, width: int) -> Flow:
@@ -253,7 +258,7 @@ def _flow(folder: Path, width: int) -> Flow:
     try:
         flow.load_state_dict({key: value.to(torch.float32) for key, value in tensors.items()})
     except RuntimeError as error:
-        raise WeightsError(f"{folder / name} does not fit its config.json: {error}") from None
+        raise WeightsError(f"{folder / name} does not fit its config.json: {_line(error)}") from None
     return flow
 
 

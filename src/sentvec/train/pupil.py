@@ -19,8 +19,7 @@ from sentvec.train.config import TrainConfig, refuse
 from sentvec.train.distil import TaughtScores, TaughtVectors, shallow
 from sentvec.train.imitate import LayerLearner
 from sentvec.train.loop import Source, Trained, check_folder, train
-from sentvec.train.run import digest, judge_of, tell
-from sentvec.train.sampling import Sampler
+from sentvec.train.run import digest, judge_of, sampler_of, tell
 from sentvec.train.step import EmbedderLearner, Learner
 
 
@@ -67,14 +66,7 @@ def train_pupil(
     learner, teacher = _begin(origin, pupil, config, width, given, device)
     judge = None if evaluate_on is None else judge_of(find_sets(evaluate_on).sets)
     before = {} if judge is None else judge(learner.copy())
-    sampler = Sampler(
-        given,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        unique=config.unique,
-        rank=learner.team.rank,
-        world=learner.team.size,
-    )
+    sampler = sampler_of(given, config, learner.team)
     source: Source[Batch] = sampler
     if isinstance(teacher, Embedder):
         source = TaughtVectors(sampler, teacher)

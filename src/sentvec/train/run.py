@@ -26,6 +26,7 @@ from sentvec.train.plot import picture, read_metrics
 from sentvec.train.remine import Remined, without_negatives
 from sentvec.train.sampling import Sampler
 from sentvec.train.step import EmbedderLearner
+from sentvec.train.together import Team
 
 _log = logging.getLogger("sentvec")
 
@@ -85,16 +86,7 @@ def train_embedder(
     if before:
         _log.info("before training: %s", ", ".join(f"{name} {value:.4f}" for name, value in before.items()))
     learner = EmbedderLearner(base, objectives, config, device=device, origin=origin.name)
-    source = Sampler(
-        given,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        unique=config.unique,
-        rank=learner.team.rank,
-        world=learner.team.size,
-    )
-    for note in source.notes:
-        _log.warning("%s", note)
+    source = sampler_of(given, config, learner.team)
     remined = Remined(source, config, folder / RUN, learner.team, documents=documents, device=device) if mined else None
     told = json.dumps(losses, sort_keys=True, default=lambda one: type(one).__qualname__)
     trained = train(
@@ -147,6 +139,21 @@ def tell(
         picture=PICTURE if shown else None,
     )
     write_bytes(trained.folder / "README.md", card(story).encode())
+
+
+def sampler_of(datasets: Sequence[Dataset], config: TrainConfig, team: Team) -> Sampler:
+    """Return what gives a run its batches, and say what a user should know of them."""
+    source = Sampler(
+        datasets,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        unique=config.unique,
+        rank=team.rank,
+        world=team.size,
+    )
+    for note in source.notes:
+        _log.warning("%s", note)
+    return source
 
 
 def digest(datasets: Sequence[Dataset]) -> str:

@@ -59,13 +59,12 @@ template <int K>
 void norm_back(const float* gradient, const void* normed, const float* scales, const float* gamma,
                const Dropout& drop, int64_t rows, int64_t width, float* out, void* dropped, float* sums) {
   typedef typename Row<K>::type T;
-  constexpr int64_t block = 32;  // rows that are summed by themselves, so that sums do not depend on who made them
-  const int64_t blocks = (rows + block - 1) / block;
-  std::vector<float> parts(blocks * 2 * width);
-#pragma omp parallel for schedule(dynamic)
-  for (int64_t b = 0; b < blocks; b++) {
-    float* part = parts.data() + b * 2 * width;
-    for (int64_t t = b * block; t < std::min(rows, (b + 1) * block); t++) {
+  std::vector<float> parts(omp_get_max_threads() * 2 * width);
+#pragma omp parallel
+  {
+    float* part = parts.data() + omp_get_thread_num() * 2 * width;
+#pragma omp for schedule(static)
+    for (int64_t t = 0; t < rows; t++) {
       const float* g = gradient + t * width;
       const T* n = (const T*)normed + t * width;
       vf s = {}, sn = {};
@@ -87,9 +86,11 @@ void norm_back(const float* gradient, const void* normed, const float* scales, c
       }
     }
   }
-  std::fill_n(sums, 2 * width, 0.0f);
-  for (int64_t b = 0; b < blocks; b++)
-    for (int64_t i = 0; i < 2 * width; i++) sums[i] += parts[b * 2 * width + i];
+  for (int64_t i = 0; i < 2 * width; i++) {  // in the threads' order, so that sums are the same every time
+    float total = 0;
+    for (int n = 0; n < omp_get_max_threads(); n++) total += parts[n * 2 * width + i];
+    sums[i] = total;
+  }
 }
 
 struct Shape {
