@@ -358,7 +358,7 @@ class Store:
 
     def remove_where(self, condition: str, values: Sequence[Any]) -> int:
         """Delete the passages whose metadata meets a condition, as for `rows_where`. Returns how many there were."""
-        inside = f"row IN (SELECT row FROM passages JOIN records USING (record) WHERE {condition})"  # noqa: S608
+        inside = f"row IN (SELECT row FROM passages JOIN records USING (record) WHERE {condition})"  # noqa: S608, ours
         return self._remove(inside, tuple(values))
 
     def remove_of_file(self, file: int, keep: Sequence[str]) -> int:

@@ -67,7 +67,7 @@ class App:
             answer = self._refusal(route, refused)
         except asyncio.CancelledError:
             raise
-        except Exception:
+        except Exception:  # the client gets an answer, the log the traceback
             _log.exception("a request to %s failed", path if route is not None else "an unknown path")
             answer = self._refusal(route, Refused("failed", "the server failed over this request; its log says how."))
         if origin is not None:
