@@ -208,6 +208,7 @@ class PgStore:
         names = id_list(ids)
         with self._transaction():
             rows = self._run(
+                # S608: the names are our own, values are bound
                 f"SELECT {_ENTRY}, CAST(vector AS text) FROM {self._table} WHERE id = ANY(CAST(:i AS text[]))",  # noqa: S608
                 i=names,
             )
@@ -254,6 +255,7 @@ class PgStore:
         test = "true" if found is None else condition(found, "metadata", bound)
         with self._transaction():
             rows = self._run(
+                # S608: the names are our own, values are bound
                 f"SELECT {_ENTRY}, ts_rank(words, CAST(:w AS tsquery), 1) AS score FROM {self._table} "  # noqa: S608
                 f"WHERE words @@ CAST(:w AS tsquery) AND {test} ORDER BY score DESC, id LIMIT :k",
                 w=query,
@@ -266,6 +268,7 @@ class PgStore:
         """Return the ids of what came from a file."""
         with self._transaction():
             rows = self._run(
+                # S608: the names are our own, values are bound
                 f"SELECT id FROM {self._table} WHERE md5(source) = md5(CAST(:s AS text)) AND source = :s",  # noqa: S608
                 s=source,
             )
