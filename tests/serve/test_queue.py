@@ -87,6 +87,18 @@ def test_a_request_of_more_than_all_room_is_admitted_when_nothing_is_there() -> 
     assert queue.held == 12
 
 
+def test_room_is_kept_while_tokens_are_counted() -> None:
+    queue = Queue(10, 5)
+    with queue.reserved(6):
+        with pytest.raises(Refused), queue.reserved(5):
+            raise AssertionError("there is no room for these")
+        queue.admit(request(4))
+        with pytest.raises(Refused):
+            queue.admit(request(1))
+    queue.admit(request(1, 5))
+    assert queue.held == 10
+
+
 def test_results_come_back_in_their_places() -> None:
     queue = Queue(1000, 10)
     a, b = request(2, 5, 3), request(4)

@@ -12,7 +12,8 @@ import heapq
 import math
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate, count
 from typing import Any
@@ -123,6 +124,25 @@ class Queue:
                 f"Try again in {max(1, wait)} s, or send less at a time.",
                 retry_after=float(max(1, wait)),
             )
+
+    @contextmanager
+    def reserved(self, tokens: int) -> Iterator[None]:
+        """Keep room for a request while its tokens are counted, so that what there is no room for costs nothing.
+
+        Args:
+            tokens: about how many it has.
+
+        Raises:
+            Refused: as `check`.
+        """
+        with self._guard:
+            self.check(tokens)
+            self.held += tokens
+        try:
+            yield
+        finally:
+            with self._guard:
+                self.held -= tokens
 
     def admit(self, request: Request) -> None:
         """Let a request wait for its turn; all of it or, with `Refused`, nothing."""

@@ -163,10 +163,11 @@ class Service:
         """Tokenise texts, within the limits of a request."""
         begun = time.monotonic()
         self.limit_texts(len(texts))
-        asked.now.queue.check()
         cut = self.settings.truncate if truncate is None else truncate
-        characters = sum(len(text) if isinstance(text, str) else len(text[0]) + len(text[1]) for text in texts)
-        with wanted():
+        lengths = [len(text) if isinstance(text, str) else len(text[0]) + len(text[1]) for text in texts]
+        characters, most = sum(lengths), asked.now.reader.limit
+        about = sum(min(_tokens(length), most) for length in lengths) if characters > HERE else 0
+        with wanted(), asked.now.queue.reserved(about):
             rows = await self.aside(partial(asked.now.reader.read, texts, prefix, truncate=cut, left=left), characters)
         asked.tokenised_s += time.monotonic() - begun
         return rows
@@ -350,7 +351,12 @@ def _wake(waiting: asyncio.Future[None]) -> None:
 
 
 def _cost(text: str) -> int:
-    return 2 + len(text) // CHARACTERS
+    return _tokens(len(text))
+
+
+def _tokens(characters: int) -> int:
+    """Return about how many tokens so many characters are."""
+    return 2 + characters // CHARACTERS
 
 
 def _frozen(value: Any) -> Any:
