@@ -19,9 +19,11 @@ from tests.train.runs import Pairs, go, length_score, same, weights
 from sentvec import Embedder
 from sentvec.checkpoint.load import load
 from sentvec.errors import InvalidInput, NonFiniteOutput, OutputError
+from sentvec.train import loop
 from sentvec.train.config import TrainConfig
 from sentvec.train.loop import METRICS, RUN, STATE, train
 from sentvec.train.objectives import Objective
+from sentvec.train.state import save_state
 from sentvec.train.step import EmbedderLearner
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,6 +184,19 @@ def test_it_stops_when_nothing_gets_better(model, tmp_path):
 def test_accumulated_batches_make_one_step(model, tmp_path):
     done = go(model, tmp_path / "out", epochs=2, accumulate=4)
     assert done.steps == 4  # of 4 and of 2 batches, in each epoch
+
+
+def test_the_last_state_is_written_once(model, tmp_path, monkeypatch):
+    written = []
+
+    def counted(path, state, position):
+        written.append(position.step)
+        save_state(path, state, position)
+
+    monkeypatch.setattr(loop, "save_state", counted)
+    done = go(model, tmp_path / "out", epochs=2)
+    assert done.steps % 2 == 0
+    assert written == list(range(2, done.steps + 1, 2))
 
 
 def test_frozen_layers_stay(model, tmp_path):

@@ -224,7 +224,7 @@ class _Run(Generic[B, M]):
             if due and self._evaluate() and not last:
                 return True
             stop = asked() and not last
-            if stop or self._due(config.save_every, here):
+            if stop or (not last and self._due(config.save_every, here)):  # the last one is saved when all is done
                 self._save(STATE)
             if stop:
                 raise KeyboardInterrupt(

@@ -143,9 +143,9 @@ class MaskedSource:
         if label and self._pairs == "sop":
             one, two = two, one
         elif label:
-            others = [i for i, other in enumerate(self._passages) if other.document != one.document]
-            two = self._passages[draw.choice(others)] if others else two
-            label = int(bool(others))
+            label = int(self._passages[0].document != self._passages[-1].document)  # is there another document?
+            while label and two.document == one.document:
+                two = draw.choice(self._passages)
         row, before = self._tokenizer.assemble(one.ids, two.ids)
         at = [(self._tokenizer.assemble(one.ids)[1], one), (before, two)]
         return *self._masked(row, at, draw), label
