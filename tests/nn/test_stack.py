@@ -10,7 +10,7 @@ import torch
 from tests.nn.stacks import LENGTHS, batch_of, layers_of, states_of
 
 from sentvec.nn.compiled import compiled
-from sentvec.nn.fused import FusedStack
+from sentvec.nn.fused import FusedStack, rounded
 from sentvec.nn.probe import Probe
 from sentvec.nn.stack import Layers
 from sentvec.nn.steps import EagerSteps
@@ -161,6 +161,12 @@ def test_copies_and_pickles_leave_packed_weights_behind(steps):
     expected = run(layers, states, batch)
     for twin in (copy.deepcopy(layers), pickle.loads(pickle.dumps(layers))):
         torch.testing.assert_close(run(twin, states, batch), expected, atol=5e-6, rtol=0)
+
+
+def test_few_numbers_of_rows_and_little_that_is_added():
+    counts = range(1, 4097)
+    assert all(0 <= rounded(n) - n <= max(3, n / 8) and rounded(n) >= 4 for n in counts)
+    assert len({rounded(n) for n in counts}) < 80  # oneDNN keeps code for each
 
 
 @pytest.mark.parametrize("changes", [{"hidden": 40, "heads": 5}, {"act": "silu"}, {"intermediate": 100}])
