@@ -131,3 +131,19 @@ def test_log_lines_call_the_work_by_its_new_name(monkeypatch, caplog):
     with progress.track("Sets", 2) as advance:
         advance(1, label="second")
     assert caplog.messages[0].startswith("second: 1 of 2")
+
+
+def test_a_note_stands_in_the_place_of_the_speed(timers, on_terminal, monkeypatch, caplog):
+    terminal = on_terminal()
+    with progress.track("Training", 10) as advance:
+        timers[0][1]()
+        advance(3, note="loss 0.25")
+        progress._display.bars.refresh()
+        (line,) = lines(terminal)
+        assert "3/10" in line and "loss 0.25" in line and "/s" not in line
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.0)
+    caplog.set_level("INFO", logger="sentvec")
+    with progress.track("Training", 2) as advance:
+        advance(1, note="loss 0.25")
+    assert caplog.messages[0].startswith("Training: 1 of 2, loss 0.25, ")

@@ -24,8 +24,11 @@ _LABEL = 24  # letters of what a bar is called
 class Advance(Protocol):
     """Called with the number of steps just done, and with the tokens in them where these are counted."""
 
-    def __call__(self, steps: int, tokens: int = 0, *, label: str | None = None) -> None:
-        """Count `steps` steps and `tokens` tokens as done, and from now on call the work `label` where one is given."""
+    def __call__(self, steps: int, tokens: int = 0, *, label: str | None = None, note: str | None = None) -> None:
+        """Count `steps` steps and `tokens` tokens as done, and from now on call the work `label` where one is given.
+
+        A `note` of a few letters, what the work itself has to say of how it goes, stands in the place of its speed.
+        """
 
 
 def counted(number: int, thing: str) -> str:
@@ -49,7 +52,7 @@ def track(label: str, total: int | None, show: bool | None = None) -> Iterator[A
             (level INFO) every ten seconds elsewhere; True shows from the start; False shows nothing.
     """
     if show is False:
-        yield lambda steps, tokens=0, *, label=None: None
+        yield lambda steps, tokens=0, *, label=None, note=None: None
     elif sys.stderr.isatty():
         with _bar(label, total, after=0.0 if show else BAR_AFTER_S) as advance:
             yield advance
@@ -90,14 +93,15 @@ def _bar(label: str, total: int | None, after: float) -> Iterator[Advance]:
                     bars.start()
                     _display.seen = True
 
-    def advance(steps: int, tokens: int = 0, *, label: str | None = None) -> None:
+    def advance(steps: int, tokens: int = 0, *, label: str | None = None, note: str | None = None) -> None:
         nonlocal done, read
         done, read = done + steps, read + tokens
         name = None if label is None else _cut(label)
         with _guard:
             if ended:
                 return
-        bars.update(task, advance=steps, description=name, rate=_rate(done, read, time.monotonic() - begun))
+        rate = _rate(done, read, time.monotonic() - begun) if note is None else note
+        bars.update(task, advance=steps, description=name, rate=rate)
 
     # By a timer, not by the first step: that one alone may take long, and nothing would show that work goes on.
     timer = threading.Timer(after, appear)
@@ -139,13 +143,14 @@ def _logged(label: str, total: int | None, every: float, level: int) -> Advance:
     done = read = 0
     begun = last = time.monotonic()
 
-    def advance(steps: int, tokens: int = 0, *, label: str | None = None) -> None:
+    def advance(steps: int, tokens: int = 0, *, label: str | None = None, note: str | None = None) -> None:
         nonlocal done, read, last, called
         done, read, called = done + steps, read + tokens, label or called
         now = time.monotonic()
         if now - last >= every:
             last = now
-            of, rate = f" of {total}" if total is not None else "", _rate(done, read, now - begun)
+            of = f" of {total}" if total is not None else ""
+            rate = _rate(done, read, now - begun) if note is None else note
             left = f", {(total - done) * (now - begun) / done:.0f} s left" if total and done else ""
             _log.log(level, "%s: %d%s%s%s", called, done, of, rate and f", {rate}", left)
 

@@ -50,7 +50,16 @@ def learner(folder: Path, config: TrainConfig, loss: str = "infonce", **options:
     return EmbedderLearner(load(folder), [objective(loss, **options)], config, device="cpu")
 
 
-def go(model: Path, out: Path, *, judge=None, resume: bool = False, source=None, **settings: object) -> Trained:
+def go(
+    model: Path,
+    out: Path,
+    *,
+    judge=None,
+    resume: bool = False,
+    source=None,
+    progress: bool | None = False,
+    **settings: object,
+) -> Trained:
     config = TrainConfig(**{"epochs": 3, "learning_rate": 1e-3, "save_every": 2} | settings)
     return train(
         learner(model, config),
@@ -59,7 +68,7 @@ def go(model: Path, out: Path, *, judge=None, resume: bool = False, source=None,
         config,
         judge=judge,
         resume=resume,
-        progress=False,
+        progress=progress,
         made_from={"data": "x"},
     )
 

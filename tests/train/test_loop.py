@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import torch
 from tests.builders import bert_config, bert_weights, tiny_bert
 from tests.train.runs import Pairs, go, length_score, same, weights
 
-from sentvec import Embedder
+from sentvec import Embedder, progress
 from sentvec.checkpoint.load import load
 from sentvec.errors import InvalidInput, NonFiniteOutput, OutputError
 from sentvec.train import loop
@@ -197,6 +198,16 @@ def test_the_last_state_is_written_once(model, tmp_path, monkeypatch):
     done = go(model, tmp_path / "out", epochs=2)
     assert done.steps % 2 == 0
     assert written == list(range(2, done.steps + 1, 2))
+
+
+def test_progress_tells_loss_rate_and_speed(model, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.0)
+    caplog.set_level("INFO", logger="sentvec")
+    go(model, tmp_path / "out", progress=None, learning_rate=2e-3, warmup=0.0)
+    told = [line for line in caplog.messages if line.startswith("Training: ")]
+    assert re.match(r"Training: 1 of \d+, loss [\d.]+, rate 2.0e-03, \d+ texts/s, \d+ s left$", told[1])
+    logged = [line["loss"] for line in lines(tmp_path / "out") if "loss" in line]
+    assert f"loss {logged[-1]:.3g}, " in told[-1]
 
 
 def test_frozen_layers_stay(model, tmp_path):

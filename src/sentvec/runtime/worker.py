@@ -89,7 +89,7 @@ class Worker:
         report = Truncation(model.max_seq_length)
         read: list[int] = []
 
-        def advance(steps: int, tokens: int = 0, *, label: str | None = None) -> None:
+        def advance(steps: int, tokens: int = 0, *, label: str | None = None, note: str | None = None) -> None:
             read.append(tokens)
 
         vectors = model._engine.encode(window, model._job(**task.options), report, advance)

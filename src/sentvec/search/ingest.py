@@ -189,7 +189,7 @@ def _commit(
     rows = [row for _, part in changed for row in part]
     total, done, moved = sum(state.size for state, _ in changed), 0, 0
 
-    def encoded(steps: int, tokens: int = 0, *, label: str | None = None) -> None:
+    def encoded(steps: int, tokens: int = 0, *, label: str | None = None, note: str | None = None) -> None:
         nonlocal done, moved
         done += steps
         reached = total * done // len(rows)

@@ -136,7 +136,7 @@ class Servant:
         return told | {"attention": np.round(shown.astype(np.float64), 4).tolist()}
 
 
-def _quiet(steps: int, tokens: int = 0, *, label: str | None = None) -> None:
+def _quiet(steps: int, tokens: int = 0, *, label: str | None = None, note: str | None = None) -> None:
     """Show no progress."""
 
 

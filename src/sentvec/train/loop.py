@@ -19,13 +19,13 @@ from sentvec.checkpoint.files import write_bytes
 from sentvec.errors import InvalidInput, NonFiniteOutput, OutputError
 from sentvec.nn.descent import descend
 from sentvec.nn.passes import passes
-from sentvec.progress import track
+from sentvec.progress import Advance, track
 from sentvec.runtime.fast import recompute
 from sentvec.train.averages import Average
 from sentvec.train.config import TrainConfig
 from sentvec.train.lora import ADAPTERS, adapters_in
 from sentvec.train.optim import adamw, depth_of, groups, layer_count, rate_factor, set_rates
-from sentvec.train.state import Position, Stateful, load_state, save_state
+from sentvec.train.state import Position, Stateful, cut_log, load_state, save_state
 from sentvec.train.step import Learner, drawn_from
 from sentvec.train.stopping import asked_to_stop
 
@@ -178,9 +178,10 @@ class _Run(Generic[B, M]):
         self.first = self.team.rank == 0  # it alone writes, and judges
         self.position = Position()
         self.total = self._total()
+        self.texts, self.loss = 0, 0.0  # of this process, whoever began the run; of the last steps
 
     def go(self, progress: bool | None) -> Trained:
-        begun = time.perf_counter()
+        begun = self.begun = time.perf_counter()
         run = self.folder / RUN
         run.mkdir(parents=True, exist_ok=True)
         known = self.team.first_says((run / STATE).exists())
@@ -189,7 +190,7 @@ class _Run(Generic[B, M]):
         if self.first:
             for left in run.glob(".*.pt.*"):  # by a process that was killed while it saved
                 left.unlink(missing_ok=True)
-            _cut_log(run / METRICS, self.position.step)
+            cut_log(run / METRICS, self.position.step)
             write_bytes(run / CONFIG, self.config.to_toml().encode())
         self._freeze()
         patience = self.config.patience
@@ -205,7 +206,7 @@ class _Run(Generic[B, M]):
         steps = sum(-(-self.source.steps(epoch) // config.accumulate) for epoch in range(config.epochs))
         return steps if config.max_steps is None else min(steps, config.max_steps)
 
-    def _epoch(self, advance: Callable[[int], None], asked: Callable[[], bool]) -> bool:
+    def _epoch(self, advance: Advance, asked: Callable[[], bool]) -> bool:
         """Run what is left of an epoch, and say whether the run should end early."""
         config, position = self.config, self.position
         here = self.source.steps(position.epoch)
@@ -218,7 +219,7 @@ class _Run(Generic[B, M]):
             self._step(gathered)
             position.batch += len(gathered)
             gathered = []
-            advance(1)
+            advance(1, note=self._note())
             last = position.step >= self.total
             due = last or self._due(config.evaluate_every, here)
             if due and self._evaluate() and not last:
@@ -258,7 +259,8 @@ class _Run(Generic[B, M]):
                 )
             position.loss += loss
             position.counted += 1
-            position.texts += self.learner.count(batch)
+            count = self.learner.count(batch)
+            position.texts, self.texts = position.texts + count, self.texts + count
         if config.adversary is not None:
             self._attack(gathered, config.adversary)
         # what objectives own has its whole gradient already, in each process
@@ -272,16 +274,23 @@ class _Run(Generic[B, M]):
         if self.average is not None:
             self.average.follow()
         position.step += 1
+        self.loss = position.loss / position.counted
         if position.step % LOG_STEPS == 0 or position.step == self.total:
             if position.loss == 0 and position.step <= LOG_STEPS:
                 _logger.warning(
                     "the loss is exactly 0, so nothing is learnt: batches may have one example each, or one class"
                 )
-            rate = max(group["lr"] for group in self.optimizer.param_groups)
-            self._log({"loss": position.loss / position.counted, "learning_rate": rate, "texts": position.texts})
+            self._log({"loss": self.loss, "learning_rate": self._rate(), "texts": position.texts})
             position.loss, position.counted = 0.0, 0
         if config.unfreeze_every is not None and position.step % config.unfreeze_every == 0:
             self._freeze()
+
+    def _rate(self) -> float:
+        return max(float(group["lr"]) for group in self.optimizer.param_groups)
+
+    def _note(self) -> str:
+        speed = self.texts / max(time.perf_counter() - self.begun, 1e-9)
+        return f"loss {self.loss:.3g}, rate {self._rate():.1e}, {speed:.0f} texts/s"
 
     def _attack(self, gathered: list[tuple[int, B]], length: float) -> None:
         """Learn once more from the batches, with word embeddings moved to where the loss grows."""
@@ -386,11 +395,3 @@ class _Run(Generic[B, M]):
         self.team.first_says(None)  # none goes on before the folder is whole
         loss = self.position.loss / max(self.position.counted, 1)
         return Trained(self.folder, self.position.step, loss, self.position.scores, seconds)
-
-
-def _cut_log(path: Path, step: int) -> None:
-    """Take away the lines that an interrupted run wrote after its last state."""
-    if path.exists():  # of an older run, too
-        lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        write_bytes(path, "".join(f"{line}\n" for line in kept).encode())

@@ -6,6 +6,7 @@ No state of random generators is among it: each step seeds them by its own numbe
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,3 +115,11 @@ def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:
         plain = all(len(value) < _DIGEST for value in values)
         told.append(f"{name} was {values[0]} and is {values[1]}" if plain else f"{name} changed")
     return "; ".join(told)
+
+
+def cut_log(path: Path, step: int) -> None:
+    """Take away the lines that an interrupted run wrote after its last state."""
+    if path.exists():  # of an older run, too
+        lines = path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+        write_bytes(path, "".join(f"{line}\n" for line in kept).encode())
