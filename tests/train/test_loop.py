@@ -187,6 +187,24 @@ def test_accumulated_batches_make_one_step(model, tmp_path):
     assert done.steps == 4  # of 4 and of 2 batches, in each epoch
 
 
+def test_two_runs_do_not_write_to_one_folder(model, tmp_path):
+    refused = []
+
+    class Second(Pairs):
+        def batches(self, epoch, start=0):
+            for found in super().batches(epoch, start):
+                if not refused:
+                    with pytest.raises(OutputError, match="another run is writing to") as error:
+                        go(model, tmp_path / "out", resume=True)
+                    refused.append(error)
+                yield found
+
+    go(model, tmp_path / "out", source=Second())
+    go(model, tmp_path / "alone")
+    assert refused
+    same(weights(tmp_path / "out"), weights(tmp_path / "alone"))
+
+
 def test_the_last_state_is_written_once(model, tmp_path, monkeypatch):
     written = []
 

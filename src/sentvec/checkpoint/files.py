@@ -7,9 +7,9 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from sentvec.errors import ConfigError
+from sentvec.errors import ConfigError, OutputError
 
 
 def present(path: Path) -> bool:
@@ -91,3 +91,24 @@ def publish(partial: Path, path: Path) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def locked(folder: Path) -> IO[bytes]:
+    """Hold a folder for this process until the file is closed; the lock ends with the process, however that ends.
+
+    Raises:
+        OutputError: another run holds it.
+    """
+    file = (folder / ".lock").open("ab")  # which, should it be a link, takes nothing away from what it leads to
+    try:
+        import fcntl
+    except ModuleNotFoundError:  # Windows has no such locks
+        return file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise OutputError(f"another run is writing to {folder}. Wait for it, or give another folder.") from None
+    except OSError:
+        pass  # a file system without locks
+    return file

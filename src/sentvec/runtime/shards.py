@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sentvec.checkpoint.files import publish, read_json, write_json
+from sentvec.checkpoint.files import locked, publish, read_json, write_json
 from sentvec.errors import ConfigError, OutputError
 from sentvec.extras import require
 
@@ -66,7 +66,7 @@ class ShardFolder:
         self._key = dict(key)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(folder)
+            self._lock = locked(folder)
         except OSError as error:
             raise OutputError(f"{folder} cannot be written to ({error.strerror or error}).") from None
         try:
@@ -238,20 +238,3 @@ def _write_parquet(path: Path, ids: Sequence[Id], vectors: Array) -> None:
     parquet.write_table(
         arrow.table({"id": column, "vector": vector}), path, compression={"id": "zstd", "vector.list.element": "none"}
     )
-
-
-def _locked(folder: Path) -> IO[bytes]:
-    """Hold the folder for this process; the lock ends with it, however it ends."""
-    file = (folder / ".lock").open("ab")  # which, should it be a link, takes nothing away from what it leads to
-    try:
-        import fcntl
-    except ModuleNotFoundError:  # Windows: no lock, as no harm comes to finished parts
-        return file
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise OutputError(f"another run is writing to {folder}. Wait for it, or give another folder.") from None
-    except OSError:
-        pass  # a file system without locks
-    return file

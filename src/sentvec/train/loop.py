@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import nn
 
-from sentvec.checkpoint.files import write_bytes
+from sentvec.checkpoint.files import locked, write_bytes
 from sentvec.errors import InvalidInput, NonFiniteOutput, OutputError
 from sentvec.nn.descent import descend
 from sentvec.nn.passes import passes
@@ -105,7 +105,7 @@ def train(
         progress: see `sentvec.progress.track`.
 
     Raises:
-        OutputError: the folder has a run already and `resume` is False, or one of something else.
+        OutputError: the folder has a run already and `resume` is False, one of something else, or one under way.
         NonFiniteOutput: the loss or a weight is NaN or infinite; the last good state stays.
         KeyboardInterrupt: it was stopped.
     """
@@ -115,7 +115,11 @@ def train(
             raise InvalidInput(
                 f"{name} is {getattr(config, name)}, and nothing is scored. Say what should be (--eval), or leave it."
             )
-    return _Run(learner, source, folder, config, judge, renew, made_from or {}).go(progress)
+    run = _Run(learner, source, folder, config, judge, renew, made_from or {})
+    (folder / RUN).mkdir(parents=True, exist_ok=True)
+    with locked(folder / RUN) if run.first else nullcontext():
+        check_folder(folder, resume)  # once more, now that no other run can begin there
+        return run.go(progress)
 
 
 def check_folder(folder: Path, resume: bool, model: Path | None = None) -> None:
@@ -183,7 +187,6 @@ class _Run(Generic[B, M]):
     def go(self, progress: bool | None) -> Trained:
         begun = self.begun = time.perf_counter()
         run = self.folder / RUN
-        run.mkdir(parents=True, exist_ok=True)
         known = self.team.first_says((run / STATE).exists())
         if known:
             self.position = load_state(run / STATE, self.state)
@@ -202,9 +205,8 @@ class _Run(Generic[B, M]):
         return self._finish(time.perf_counter() - begun)
 
     def _total(self) -> int:
-        config = self.config
-        steps = sum(-(-self.source.steps(epoch) // config.accumulate) for epoch in range(config.epochs))
-        return steps if config.max_steps is None else min(steps, config.max_steps)
+        steps = sum(-(-self.source.steps(epoch) // self.config.accumulate) for epoch in range(self.config.epochs))
+        return steps if self.config.max_steps is None else min(steps, self.config.max_steps)
 
     def _epoch(self, advance: Advance, asked: Callable[[], bool]) -> bool:
         """Run what is left of an epoch, and say whether the run should end early."""
