@@ -96,6 +96,7 @@ def test_ctrl_c_stops_quietly():
 
 ENDLESS = """
 import signal
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, under which tests may run, has all children ignore it
 from sentvec.cli import encode
 def read_texts(*_):
     yield "the cat"
