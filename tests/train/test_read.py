@@ -197,6 +197,15 @@ def test_pairs_that_belong_together_are_1(names, numbers):
     assert len(found.labels) == 2
 
 
+def test_labels_and_scores_that_no_column_has_are_said_to_be_idle():
+    rows = [{"text": "a", "positive": "b"}]
+    assert said(read_dataset(rows)) == ""
+    assert "labels (--labels) are given, and no column of pairs has any" in said(read_dataset(rows, labels=["x", "y"]))
+    assert "scores (--scores) are given, and no column of pairs has any" in said(read_dataset(rows, scores=(0, 5)))
+    scored = [{"text": "a", "positive": "b", "score": 3}]
+    assert "not used" not in said(read_dataset(scored, scores=(0, 5)))
+
+
 def test_a_label_that_is_lacking_makes_no_classes_of_scores():
     rows = [{"sentence1": "a", "sentence2": str(score), "label": score} for score in (0.5, 0.25, None)]
     assert [one.value for one in read_dataset(rows, skip_bad=True).examples] == [0.5, 0.25]

@@ -74,6 +74,12 @@ def read_dataset(
     if not built.examples:
         raise InvalidInput(f"{table.origin} holds no row that can be used; there is nothing to learn from.")
     notes = [*choice.notes, *built.notes]
+    for name, idle in (
+        ("labels", labels is not None and "label" not in choice.used),
+        ("scores", scores is not None and choice.kind != "scored"),
+    ):
+        if idle:
+            notes.append(f"{name} (--{name}) are given, and no column of {choice.kind} has any: they are not used.")
     if built.faults.count:
         notes.append(f"{counted(built.faults.count, 'row')} left out: {_shown(table, built.faults)}.")
     same = _repeated(built.examples)
