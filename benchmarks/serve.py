@@ -1,11 +1,16 @@
 """A server beside its peers: clients on this machine in, texts a second, tokens a second and latencies out.
 
-    python benchmarks/serve.py [--seconds 5] [--rounds 3] [--clients 1 8 64] [--precision float32] [--record]
+    python benchmarks/serve.py [--seconds 3] [--rounds 3] [--clients 1 8 64] [--precision float32] [--record]
 
-Peers: FastAPI around sentence-transformers (benchmarks/peers/st_server.py) and infinity-emb where it is installed. All
-servers are there at once and measured in turn, round after round; a table shows the median of rounds. Clients are
-closed loops in one process that sends bytes made before and parses nothing but the length of the answer, for it shares
-the cores with the server. "share" is the server's tokens/s of those of `Embedder.encode` over the same texts here.
+Peers: FastAPI around sentence-transformers (benchmarks/peers/st_server.py), and infinity-emb where `--infinity` says or
+the PATH has it: it wants other versions of libraries than we do, so give it a virtual environment of its own. All
+servers are there at once and measured in turn, round after round. Clients are closed loops in one process that sends
+bytes made before and parses nothing but the length of the answer, for it shares the cores with the server.
+
+Every measurement is a line in build/bench/serve, and one that is there is not made again: a run that was stopped goes
+on, and runs of other kinds, clients or number formats come to it. `--fresh` begins anew. The table is made of all lines
+of one `--seconds`: medians of rounds; "share" is the server's tokens/s of those of `Embedder.encode` over the same
+texts here, "times" our requests/s of those of the fastest peer.
 """
 
 from __future__ import annotations
@@ -22,6 +27,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
@@ -32,6 +38,9 @@ from machine import keep, machine
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 WORDS = ("the", "of", "and", "to", "in", "is", "that", "for", "it", "as", "was", "with", "be", "by", "on", "not", "he")
 PATHS = {"/v1/embeddings": "input", "/embed": "inputs"}
+LINES = Path(__file__).resolve().parent.parent / "build" / "bench" / "serve"
+OURS, OFFLINE = "sentvec", "Embedder.encode"
+Line = dict[str, Any]
 
 
 def texts_of(kind: str, seed: int) -> list[str]:
@@ -132,83 +141,160 @@ def offline(texts: list[str], precision: str, seconds: float) -> tuple[float, li
     return rate, counts
 
 
-def rows(kind: str, servers: list[Server], options: argparse.Namespace) -> list[str]:
-    """Measure all servers with requests of one kind, and return the lines of a table."""
+class Kept:
+    """Lines of measurements, on the disk as soon as they are made."""
+
+    def __init__(self, seconds: float) -> None:
+        self._file = LINES / "lines.jsonl"
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        read = self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else []
+        self.lines: list[Line] = [one for one in map(json.loads, read) if one["seconds"] == seconds]
+
+    def rounds(self, **what: Any) -> int:
+        """Say how often something was measured."""
+        return sum(all(line.get(key) == value for key, value in what.items()) for line in self.lines)
+
+    def add(self, **line: Any) -> None:
+        print(json.dumps({key: value for key, value in line.items() if key != "counts"}), flush=True)
+        self.lines.append(line)
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def measured(server: Server, path: str, sets: list[list[str]], counts: list[int], clients: int, seconds: float) -> Line:
+    """Let clients ask for some seconds, and return what they saw."""
+    made = [request(path, one).replace(path.encode(), server.paths[path].encode(), 1) for one in sets]
+    asyncio.run(load(server.port, made, min(clients, 8), seconds / 5))  # to warm up
+    taken, which, whole = asyncio.run(load(server.port, made, clients, seconds))
+    ordered = sorted(1000 * one for one in taken)
+    return {
+        "requests": len(taken) / whole,
+        "texts": sum(len(sets[i]) for i in which) / whole,
+        "tokens": sum(counts[i] for i in which) / whole,
+        "p50": ordered[len(taken) // 2],
+        "p99": ordered[int(len(taken) * 0.99)],
+    }
+
+
+def measure(kind: str, servers: list[Server], kept: Kept, options: argparse.Namespace) -> None:
+    """Measure what is missing of one kind of texts."""
     sets = [texts_of(kind, seed) for seed in range(200)]
-    rate, counts = offline([text for one in sets for text in one], options.precision, options.seconds)
-    left = iter(counts)
-    each = [sum(next(left) for _ in one) for one in sets]
-    lines = []
-    for path in options.paths:
-        for clients in options.clients:
-            found: dict[str, list[tuple[float, ...]]] = {}
-            for _ in range(options.rounds):
-                for server in servers:
-                    if path not in server.paths:
-                        continue
-                    made = [request(path, one) for one in sets]
-                    made = [content.replace(path.encode(), server.paths[path].encode(), 1) for content in made]
-                    asyncio.run(load(server.port, made, clients, options.seconds / 5))  # to warm up
-                    taken, which, seconds = asyncio.run(load(server.port, made, clients, options.seconds))
-                    tokens = sum(each[i] for i in which) / seconds
-                    texts = sum(len(sets[i]) for i in which) / seconds
-                    ordered = sorted(1000 * one for one in taken)
-                    ends = ordered[len(taken) // 2], ordered[int(len(taken) * 0.99)]
-                    found.setdefault(server.name, []).append(
-                        (len(taken) / seconds, texts, tokens, tokens / rate, *ends)
-                    )
-            for name, rounds in found.items():
-                a, b, c, d, e, f = (statistics.median(column) for column in zip(*rounds, strict=True))
-                line = f"| {kind} | {path} | {clients} | {name} | {a:,.0f} | {b:,.0f} | {c:,.0f} | {d:.0%} |"
-                lines.append(f"{line} {e:.1f} | {f:.1f} |")
-                print(lines[-1], flush=True)
-    return lines
+    all_texts = [text for one in sets for text in one]
+    same = {"precision": options.precision, "kind": kind, "seconds": options.seconds}
+    for number in range(options.rounds):
+        if kept.rounds(server=OFFLINE, **same) <= number:
+            rate, each = offline(all_texts, options.precision, options.seconds)
+            left = iter(each)
+            kept.add(server=OFFLINE, **same, tokens=rate, counts=[sum(next(left) for _ in one) for one in sets])
+        counts = next(line["counts"] for line in kept.lines if line["server"] == OFFLINE and line["kind"] == kind)
+        for path in options.paths:
+            for clients in options.clients:
+                for server in servers if number % 2 == 0 else servers[::-1]:
+                    what = {"server": server.name, **same, "path": path, "clients": clients}
+                    if path in server.paths and kept.rounds(**what) <= number:
+                        kept.add(**what, **measured(server, path, sets, counts, clients, options.seconds))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
-    parser.add_argument("--kinds", nargs="+", default=["short", "mixed"])
-    parser.add_argument("--paths", nargs="+", default=list(PATHS))
-    parser.add_argument("--precision", default="float32")
-    parser.add_argument("--alone", action="store_true", help="without the peers")
-    parser.add_argument("--record", action="store_true")
-    options = parser.parse_args()
-    os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+def table(lines: list[Line], precision: str) -> list[str]:
+    """Return the table of one number format."""
+    chosen = [line for line in lines if line["precision"] == precision]
+    rates = defaultdict(list)
+    groups: dict[tuple[Any, ...], dict[str, list[Line]]] = defaultdict(lambda: defaultdict(list))
+    for line in chosen:
+        if line["server"] == OFFLINE:
+            rates[line["kind"]].append(line["tokens"])
+        else:
+            groups[line["kind"], line["path"], line["clients"]][line["server"]].append(line)
+    names = "texts", "path", "clients", "server", "rounds", "requests/s", "texts/s", "tokens/s", "share", "times"
+    told = [
+        f"| {' | '.join((*names, 'p50, ms', 'p99, ms'))} |",
+        "|---|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    order = {(kind, path): at for at, (kind, path) in enumerate((k, p) for k in ("short", "mixed") for p in PATHS)}
+    for kind, path, clients in sorted(groups, key=lambda key: (order[key[:2]], key[2])):
+        found = groups[kind, path, clients]
+        middle = {
+            name: {
+                key: statistics.median(one[key] for one in rounds)
+                for key in ("requests", "texts", "tokens", "p50", "p99")
+            }
+            for name, rounds in found.items()
+        }
+        best = max((one["requests"] for name, one in middle.items() if name != OURS), default=0.0)
+        for name, one in middle.items():
+            share = one["tokens"] / statistics.median(rates[kind])
+            times = f"{one['requests'] / best:.1f}" if name == OURS and best else ""
+            told.append(
+                f"| {kind} | {path} | {clients} | {name} | {len(found[name])} | {one['requests']:,.1f} | "
+                f"{one['texts']:,.0f} | {one['tokens']:,.0f} | {share:.0%} | {times} | "
+                f"{one['p50']:.1f} | {one['p99']:.1f} |"
+            )
+    return told
 
+
+def wanted(options: argparse.Namespace) -> list[tuple[str, list[str], str, dict[str, str]]]:
+    """Return name, command, what answers when it is ready, and paths of each server."""
     from sentvec.checkpoint.hub import resolve
 
     folder = str(resolve(MODEL))
     own = [sys.executable, "-m", "sentvec", "serve", MODEL, "--port", "PORT", "--precision", options.precision]
     peer = [sys.executable, str(Path(__file__).parent / "peers" / "st_server.py"), folder, "PORT", options.precision]
     same = {path: path for path in PATHS}
-    wanted = [("sentvec", own, "/health", same)]
-    if not options.alone:
-        wanted.append(("FastAPI + sentence-transformers", peer, "/health", same))
-        infinity = shutil.which("infinity_emb", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-        if infinity:
-            command = [infinity, "v2", "--model-id", folder, "--port", "PORT", "--engine", "torch", "--device", "cpu"]
-            wanted.append(("infinity", command, "/health", {"/v1/embeddings": "/embeddings"}))
-    lines = [
-        f"# Serving all-MiniLM-L6-v2 over HTTP, {options.precision}",
-        "",
-        "| texts | path | clients | server | requests/s | texts/s | tokens/s | share | p50, ms | p99, ms |",
-        "|---|---|---:|---|---:|---:|---:|---:|---:|---:|",
-    ]
+    servers = [(OURS, own, "/health", same)]
+    if options.alone:
+        return servers
+    servers.append(("FastAPI + sentence-transformers", peer, "/health", same))
+    infinity = options.infinity or shutil.which("infinity_emb")
+    if infinity:
+        command = [str(infinity), "v2", "--model-id", folder, "--served-model-name", MODEL, "--port", "PORT"]
+        command += ["--host", "127.0.0.1", "--engine", "torch", "--device", "cpu", "--dtype", options.precision]
+        servers.append((f"infinity-emb{_version(infinity)}", command, "/health", {"/v1/embeddings": "/embeddings"}))
+    return servers
+
+
+def _version(infinity: str) -> str:
+    code = "from importlib.metadata import version; print('', version('infinity-emb'), end='')"
+    python = Path(infinity).parent / "python"
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=False).stdout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64])
+    parser.add_argument("--kinds", nargs="+", default=["short", "mixed"])
+    parser.add_argument("--paths", nargs="+", default=list(PATHS))
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--alone", action="store_true", help="without the peers")
+    parser.add_argument("--infinity", help="path of infinity_emb, in a virtual environment of its own")
+    parser.add_argument("--fresh", action="store_true", help="forget what earlier runs have measured")
+    parser.add_argument("--record", action="store_true")
+    options = parser.parse_args()
+    os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    if options.fresh:
+        shutil.rmtree(LINES, ignore_errors=True)
+    kept = Kept(options.seconds)
     with ExitStack() as stack:
         servers = []
-        for name, command, ready, paths in wanted:
+        for name, command, ready, paths in wanted(options):
             try:
                 servers.append(Server(name, command, ready, paths))
                 stack.callback(servers[-1].end)
             except RuntimeError as error:
                 print(error)
         for kind in options.kinds:
-            lines += rows(kind, servers, options)
-    lines += ["", f"{options.rounds} rounds of {options.seconds:g} s, in turn. {machine('uvicorn')}"]
-    keep(f"serve-{options.precision}", lines, options.record)
+            measure(kind, servers, kept, options)
+    lines = ["# Serving all-MiniLM-L6-v2 over HTTP", ""]
+    lines += [
+        'Servers that are there at once and measured in turn; medians of rounds. The client shares the cores. "share"',
+        'is of the tokens/s of `Embedder.encode` over the same texts here; "times", of the fastest peer\'s requests/s.',
+    ]
+    for precision in sorted({line["precision"] for line in kept.lines}, reverse=True):
+        lines += ["", f"{precision}:", "", *table(kept.lines, precision)]
+    about = machine("torch", "uvicorn", "fastapi", "sentence-transformers")
+    lines += ["", f"Rounds of {options.seconds:g} s. {about}"]
+    keep("serve", lines, options.record)
 
 
 if __name__ == "__main__":
