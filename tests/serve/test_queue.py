@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from typing import Any
 
 import pytest
@@ -164,3 +165,37 @@ def test_closing_answers_what_waits() -> None:
     with pytest.raises(Refused, match="shutting down"):
         queue.admit(request(1))
     assert queue.take(wait=True) is None
+
+
+def waiting_takers(queue: Queue, threads: ThreadPoolExecutor, count: int) -> list[Future[Batch | None]]:
+    """Let processes wait for batches."""
+    takers = [threads.submit(queue.take, wait=True) for _ in range(count)]
+    while queue.idle < count:
+        time.sleep(0.001)
+    return takers
+
+
+def test_what_waits_is_shared_with_processes_that_are_idle() -> None:
+    queue = Queue(10_000, 2000)
+    with ThreadPoolExecutor(3) as threads:
+        takers = waiting_takers(queue, threads, 3)
+        queue.admit(request(*[100] * 15))
+        found = [taker.result(10) for taker in takers]
+    assert [batch.tokens for batch in found if batch] == [500, 500, 500]
+    assert sorted(batch.shares for batch in found if batch) == [1, 1, 1]
+
+
+def test_little_is_one_batch_on_the_cores_of_all_that_are_idle() -> None:
+    queue = Queue(10_000, 2000)
+    with ThreadPoolExecutor(2) as threads:
+        first, second = waiting_takers(queue, threads, 2)
+        a, b = request(20, 30), request(20)
+        queue.admit(a)
+        batch = next(as_completed([first, second], 10)).result()
+        assert batch is not None
+        assert (places(batch), batch.shares) == ([(a, (1, 0))], 2)
+        queue.admit(b)  # one process is busy now
+        wait([first, second], 10)
+        other = next(one for one in (first.result(), second.result()) if one is not batch)
+        assert other is not None
+        assert (places(other), other.shares) == ([(b, (0,))], 1)

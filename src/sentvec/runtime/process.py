@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -84,7 +84,7 @@ class Process:
 
 def started(blueprint: object, device: str, threads: int, *, module: str = ENCODE) -> Process:
     """Start a process that loads the model by itself."""
-    popen = _program(module, "main", threads, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    popen = _program(module, "main", threads, subprocess.PIPE, subprocess.PIPE, {})
     assert popen.stdin is not None
     assert popen.stdout is not None
     process = Process(popen.pid, popen.stdin, popen.stdout, popen.wait)
@@ -98,10 +98,11 @@ class Nest:
 
     Args:
         module: where its program is.
+        settings: environment variables of it, where the user has not set them.
     """
 
-    def __init__(self, module: str = ENCODE) -> None:
-        self._module = module
+    def __init__(self, module: str = ENCODE, settings: Mapping[str, str] | None = None) -> None:
+        self._module, self._settings = module, settings or {}
         self._guard = threading.Lock()
         self._popen: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
@@ -166,7 +167,7 @@ class Nest:
         try:
             with theirs:
                 # one thread until it forks: threads do not come along, and what waits for them would wait for ever
-                self._popen = _program(self._module, "nest", 1, stdin=theirs, stdout=subprocess.DEVNULL)
+                self._popen = _program(self._module, "nest", 1, theirs, subprocess.DEVNULL, self._settings)
         except OSError:
             self._bury()
             raise
@@ -197,7 +198,9 @@ class Nest:
         return -int(signal.SIGKILL)  # its parent has ended, and nobody knows
 
 
-def _program(module: str, entry: str, threads: int, stdin: Any, stdout: Any) -> subprocess.Popen[bytes]:
+def _program(
+    module: str, entry: str, threads: int, stdin: Any, stdout: Any, settings: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     # -P and the path: the process finds the modules that this one has, and not what lies in the current folder
     path = os.pathsep.join(place or str(Path.cwd()) for place in sys.path)
     share = {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"}
@@ -205,6 +208,6 @@ def _program(module: str, entry: str, threads: int, stdin: Any, stdout: Any) -> 
         [sys.executable, "-P", "-c", f"from {module} import {entry}; {entry}()"],
         stdin=stdin,
         stdout=stdout,
-        env=os.environ | share | {"PYTHONPATH": path},
+        env={**settings, **os.environ} | share | {"PYTHONPATH": path},
         process_group=0 if os.name == "posix" else None,  # Ctrl-C is for this process, which ends the others
     )

@@ -5,11 +5,13 @@ The server's own process never runs a model: a crash, a kill or a leak in here c
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import torch
 
 from sentvec.errors import InvalidInput, ModelError
 from sentvec.inspect.capture import trace
@@ -27,6 +29,10 @@ from sentvec.tasks.pipeline import Task, pipeline
 
 TIDY = 512
 """Orders after which freed memory goes back to the system."""
+
+CROWDED = 64
+"""Orders for which a process keeps to its own cores once several gave it less than one would have: something else wants
+them, and threads that wait for each other at every step wait long for one that has no core."""
 
 
 class Servant:
@@ -61,6 +67,7 @@ class Servant:
             for name, model in loaded.tasks
         }
         self._orders = 0
+        self._crowded = 0  # orders for which no more cores are taken
 
     def warm(self) -> None:
         """Make the embedder's weights ready for the processor, without a text: the tokeniser would start threads."""
@@ -84,7 +91,19 @@ class Servant:
         self._orders += 1
         if self._orders % TIDY == 0:
             give_back()
-        work, rows = task.work, list(task.rows)
+        shared = task.shares > 1 and not self._crowded
+        threads = task.threads * task.shares if shared else task.threads
+        if threads != torch.get_num_threads():
+            torch.set_num_threads(threads)
+        begun, spent = time.perf_counter(), time.process_time()
+        try:
+            return self._done(task.work, list(task.rows))
+        finally:
+            if task.shares > 1:
+                starved = shared and time.process_time() - spent < time.perf_counter() - begun
+                self._crowded = CROWDED if starved else max(0, self._crowded - 1)
+
+    def _done(self, work: Work, rows: list[Any]) -> Sequence[Any] | Array:
         match work.kind:
             case "vectors" | "states":
                 return self._encoded(work, rows)

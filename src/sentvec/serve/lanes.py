@@ -19,6 +19,10 @@ from sentvec.serve.work import Loaded, Order
 _log = logging.getLogger("sentvec.serve")
 
 CHILD = "sentvec.serve.child"
+SPIN = {"GOMP_SPINCOUNT": "5000"}
+"""Threads that share a batch spin between its steps, for to sleep and wake takes longer, but for microseconds only:
+clients and the server need the cores, too."""
+
 AHEAD = 2
 """Batches that a process has at most: the one that it runs and, when there is enough for a full one, the next."""
 
@@ -32,7 +36,7 @@ class Crew:
         queue: where batches come from.
         device: where the models go; one process for each device other than the processor.
         lanes: how many processes.
-        threads: of each process.
+        threads: of each process; it has those of processes that are idle as well.
         stuck_s: seconds for one batch, after which a process is killed and replaced.
         seen: told of every batch that was run, with its seconds.
     """
@@ -48,12 +52,12 @@ class Crew:
         stuck_s: float,
         seen: Callable[[Batch, float], None],
     ) -> None:
-        self._nest = Nest(CHILD) if sys.platform == "linux" and device.type == "cpu" else None
+        self._nest = Nest(CHILD, SPIN) if sys.platform == "linux" and device.type == "cpu" else None
         self._loaded, self._device, self._threads = loaded, device, threads
         self._stuck_s = stuck_s
         self._ended = threading.Event()
         self.queue = queue
-        self.lanes = [_Lane(queue, self._start, seen) for _ in range(lanes)]
+        self.lanes = [_Lane(queue, self._start, threads, seen) for _ in range(lanes)]
 
     def start(self) -> None:
         """Start the processes, and wait until they have the models.
@@ -97,10 +101,12 @@ class Crew:
 class _Lane:
     """One process, and the thread that feeds it."""
 
-    def __init__(self, queue: Queue, start: Callable[[], Process], seen: Callable[[Batch, float], None]) -> None:
+    def __init__(
+        self, queue: Queue, start: Callable[[], Process], threads: int, seen: Callable[[Batch, float], None]
+    ) -> None:
         self.process: Process | None = None
         self.thread = threading.Thread(target=self._run, name="sentvec-lane", daemon=True)
-        self._queue, self._start, self._seen = queue, start, seen
+        self._queue, self._start, self._threads, self._seen = queue, start, threads, seen
         self._held: deque[Batch] = deque()
         self._free = 0.0  # when the process was last known to be idle
 
@@ -147,7 +153,7 @@ class _Lane:
             if not self._held:
                 self._free = time.monotonic()
             self._held.append(batch)
-            (self.process or self.begin()).send(Order(batch.work, batch.rows))
+            (self.process or self.begin()).send(Order(batch.work, batch.rows, self._threads, batch.shares))
         return bool(self._held)
 
     def _fetch(self) -> None:

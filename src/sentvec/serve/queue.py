@@ -21,6 +21,9 @@ from typing import Any
 from sentvec.serve.refusals import Refused
 from sentvec.serve.work import Work
 
+LEAST = 128
+"""Fewest tokens that are shared out among idle processes; fewer are one batch, on the cores of all of them."""
+
 TRIES = 3
 """How many processes may die over one request."""
 
@@ -75,11 +78,13 @@ class Batch:
         work: what is done.
         parts: each request with the places of its rows.
         tokens: of all of them.
+        shares: how many processes' cores it may have: more than one where the others have nothing to do.
     """
 
     work: Work
     parts: tuple[tuple[Request, tuple[int, ...]], ...]
     tokens: int
+    shares: int = 1
 
     @property
     def rows(self) -> list[Any]:
@@ -105,6 +110,7 @@ class Queue:
         self.requests = 0
         self.rate = 0.0
         self.closed = False
+        self.idle = 0  # threads that wait for a batch: processes with nothing to do
         self._lines: dict[Hashable, list[tuple[float, int, Request, int]]] = {}
         self._virtual = 0.0
         self._numbers = count()
@@ -173,13 +179,15 @@ class Queue:
                         return batch
                 if not wait or self.closed:
                     return None
+                self.idle += 1
                 self._guard.wait()
+                self.idle -= 1
 
     def give(self, batch: Batch, results: Sequence[Any], seconds: float) -> None:
         """Hand the results of a batch to its requests."""
         ended: list[Request] = []
         with self._guard:
-            rate = batch.tokens / max(seconds, 1e-6)
+            rate = batch.tokens / max(seconds, 1e-6) / batch.shares
             self.rate = rate if not self.rate else 0.9 * self.rate + 0.1 * rate
             at = 0
             for request, places in batch.parts:
@@ -243,8 +251,9 @@ class Queue:
         self._guard.notify()
 
     def _next(self) -> Batch | None:
-        """Take rows of the line whose head comes first, until the budget is full."""
+        """Take rows of the line whose head comes first, until it is full, or has its share beside idle processes."""
         ended: list[Request] = []
+        budget = min(self.budget, max(LEAST, -(-self.waiting // (1 + self.idle))))
         while self._lines:
             name = min(self._lines, key=lambda one: self._lines[one][0][:2])
             line = self._lines[name]
@@ -258,7 +267,7 @@ class Queue:
                     self._end(request)
                     ended.append(request)
                 if not request.over:
-                    if parts and tokens + cost > self.budget:
+                    if parts and tokens + cost > budget:
                         break
                     parts.setdefault(request, []).append(place)
                     tokens += cost
@@ -278,7 +287,8 @@ class Queue:
                 for request in parts:
                     request.queued_s = now - request.admitted
                 work = next(iter(parts)).work
-                return Batch(work, tuple((request, tuple(places)) for request, places in parts.items()), tokens)
+                shares = 1 if self._lines else 1 + self.idle
+                return Batch(work, tuple((request, tuple(places)) for request, places in parts.items()), tokens, shares)
         return None
 
     def _late(self, request: Request) -> Refused | None:

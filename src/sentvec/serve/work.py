@@ -59,7 +59,16 @@ class Work:
 
 @dataclass(frozen=True)
 class Order:
-    """Rows to be run together."""
+    """Rows to be run together.
+
+    Attributes:
+        work: what is done.
+        rows: the rows.
+        threads: the process's own.
+        shares: how many times as many it may take, because other processes are idle.
+    """
 
     work: Work
     rows: Sequence[Any]
+    threads: int = 1
+    shares: int = 1
