@@ -7,7 +7,7 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sentvec.serve.http import Call, Message, Receive, Reply, Route, Send, plain, read_body, read_json, reply
@@ -19,6 +19,9 @@ _log = logging.getLogger("sentvec.serve")
 
 LEFT = "sentvec.left"
 """Where the protocol puts, in the scope, what says whether the client has gone; without it, nobody ever goes."""
+
+ONCE = frozenset({b"host", b"authorization", b"content-type"})
+"""Headers of which a request may have one."""
 
 JSON = (b"content-type", b"application/json")
 
@@ -59,7 +62,10 @@ class App:
         route = self.routes.get(path, {}).get("GET" if method == "HEAD" else method)
         origin = self._allowed(headers)
         try:
-            if method == "OPTIONS" and origin is not None and path in self.routes:
+            if len(headers) < len(scope["headers"]) and (twice := _twice(scope["headers"])):
+                refused = Refused("malformed", f"the header {twice} stands twice.")
+                answer = self._refusal(None, refused, (("connection", "close"),))  # of HTTP, not of one of the APIs
+            elif method == "OPTIONS" and origin is not None and path in self.routes:
                 answer = self._preflight(path)
             else:
                 answer = await self._answer(route, path, method, headers, receive, asked)
@@ -152,10 +158,10 @@ class App:
         )
         return Reply(b"", 204, headers=more)
 
-    def _refusal(self, route: Route | None, refused: Refused) -> Reply:
+    def _refusal(self, route: Route | None, refused: Refused, more: Sequence[tuple[str, str]] = ()) -> Reply:
         self.service.metrics.refused(refused.kind)
         status, body = (route.word if route is not None else plain)(refused)
-        headers: list[tuple[str, str]] = []
+        headers = list(more)
         if refused.retry_after is not None:
             headers.append(("retry-after", f"{max(1, round(refused.retry_after))}"))
         if refused.allow:
@@ -192,6 +198,16 @@ def _names(settings: Settings) -> frozenset[str]:
     if settings.keys or settings.host not in own or "*" in settings.names:
         return frozenset()
     return frozenset({*own, *settings.names})
+
+
+def _twice(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """Return the name of a header that stands twice and may not, for a proxy may have gone by the other one."""
+    seen: set[bytes] = set()
+    for name, _ in headers:
+        if name in seen and name in ONCE:
+            return name.decode()
+        seen.add(name)
+    return None
 
 
 async def _send(answer: Reply, send: Send) -> None:

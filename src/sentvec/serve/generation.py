@@ -6,6 +6,8 @@ import os
 import threading
 import time
 
+from sentvec.checkpoint.files import read_json_or_empty
+from sentvec.checkpoint.hub import resolve
 from sentvec.errors import InvalidInput
 from sentvec.runtime.embedder import Embedder
 from sentvec.serve.lanes import Crew
@@ -31,6 +33,7 @@ class Generation:
         self._held = 0
         self._guard = threading.Lock()
         tasks = tuple(_task(one) for one in settings.task)
+        self.task_limits = {name: _limit(model, settings) for name, model in tasks}
         model = Embedder.from_pretrained(
             settings.model,
             precision=settings.precision,
@@ -119,3 +122,10 @@ def _task(given: str) -> tuple[str, str]:
     if name not in TASKS or not model:
         raise InvalidInput(f"task {given!r} is not known; give TASK=MODEL with a task of {', '.join(TASKS)}.")
     return name, model
+
+
+def _limit(model: str, settings: Settings) -> int:
+    """Return the positions of a model, as its config.json has them: enough to tell what a task costs."""
+    config = read_json_or_empty(resolve(model, local_files_only=settings.local_files_only) / "config.json")
+    positions = config.get("max_position_embeddings")
+    return positions if isinstance(positions, int) and positions > 0 else 512

@@ -15,6 +15,9 @@ from sentvec.runtime.prompts import prompt_of
 from sentvec.serve.refusals import Refused
 from sentvec.text.tokenizer import Text
 
+LONG = 16
+"""Characters for each token that the model reads, beyond which a text is not tokenised wholly."""
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -94,15 +97,17 @@ class Reader:
             Refused: a text is too long.
             InvalidInput: something is not a text.
         """
+        whole, texts = texts, [self._needed(text, left) for text in texts]
         rows = self.engine.tokenize(texts, prefix)
         for place, row in enumerate(rows):
             if not row.lost:
                 continue
             if not truncate:
+                more = "" if texts[place] is whole[place] else "more than "
                 raise Refused(
                     "too_long",
-                    f"text {place} has {len(row) + row.lost} tokens, but the model reads {self.limit}, special tokens "
-                    "included. Shorten it, or ask for truncation.",
+                    f"text {place} has {more}{len(row) + row.lost} tokens, but the model reads {self.limit}, special "
+                    "tokens included. Shorten it, or ask for truncation.",
                 )
             text = texts[place]
             if left and isinstance(text, str):
@@ -159,6 +164,35 @@ class Reader:
             raise InvalidInput(f"token {words[ids.index(None)]!r} is not in the vocabulary.")
         return [i for i in ids if i is not None]
 
+    def _needed(self, text: Text, left: bool) -> Text:
+        """Return what the model can read of a very long text, and more: the rest only costs time and memory.
+
+        A cut between words changes none of the tokens before it. Where there are no words, it lies as many tokens away
+        from what is read as that has.
+        """
+        if not isinstance(text, str):
+            first, second = text  # both lose their ends, the longer one first, so it must be known which one that is
+            if len(second) <= self.limit // 4:  # no character is more than four tokens
+                first = self._part(first, False)
+            elif len(first) <= self.limit // 4:
+                second = self._part(second, False)
+            return first, second
+        return self._part(text, left)
+
+    def _part(self, text: str, left: bool) -> str:
+        size = LONG * self.limit
+        while size < len(text):
+            if left:
+                cut = next((at for at in range(len(text) - size, len(text) - size // 2) if _gap(text, at)), None)
+                part = text[len(text) - size if cut is None else cut :]
+            else:
+                cut = next((at for at in range(size, size // 2, -1) if _gap(text, at)), None)
+                part = text[: size if cut is None else cut]
+            if self.engine.tokenize([part])[0].lost > (self.limit if cut is None else 0):
+                return part
+            size *= 4
+        return text
+
     def _ending(self, text: str) -> TokenIds:
         """Return the end of a text that is too long."""
         tokenizer = self.engine.tokenizer
@@ -166,3 +200,8 @@ class Reader:
         lost = max(len(whole) - (self.limit - tokenizer.special_tokens), 0)
         found, _ = tokenizer.assemble(whole[lost:])
         return TokenIds(found.ids, found.types, lost=lost)
+
+
+def _gap(text: str, at: int) -> bool:
+    """Say whether a word ends before a place, and none begins there."""
+    return text[at].isspace() and not text[at - 1].isspace()

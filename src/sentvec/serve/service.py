@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from sentvec.batch import TokenIds
 from sentvec.errors import InvalidInput, NonFiniteOutput, SentvecError
+from sentvec.serve import costs
 from sentvec.serve.generation import Generation
 from sentvec.serve.metrics import Metrics
 from sentvec.serve.queue import Request
@@ -37,10 +38,6 @@ T = TypeVar("T")
 
 PROOF_S = 0.5
 """Seconds for which one text that came back proves that the engine works."""
-
-CHARACTERS = 4
-"""Characters that stand for a token where only a process that encodes could count them."""
-
 
 MOST_NUMBERS = 1 << 23
 """Most numbers of an answer that holds a vector for every token: a hundred megabytes of JSON."""
@@ -166,7 +163,7 @@ class Service:
         cut = self.settings.truncate if truncate is None else truncate
         lengths = [len(text) if isinstance(text, str) else len(text[0]) + len(text[1]) for text in texts]
         characters, most = sum(lengths), asked.now.reader.limit
-        about = sum(min(_tokens(length), most) for length in lengths) if characters > HERE else 0
+        about = sum(min(length // costs.CHARACTERS, most) for length in lengths) if characters > HERE else 0
         with wanted(), asked.now.queue.reserved(about):
             rows = await self.aside(partial(asked.now.reader.read, texts, prefix, truncate=cut, left=left), characters)
         asked.tokenised_s += time.monotonic() - begun
@@ -246,7 +243,7 @@ class Service:
             )
         cut = self.settings.truncate if truncate is None else truncate
         work = Work("scores", name="raw" if raw else "", options=() if cut else (("whole", True),))
-        return await self.run(work, pairs, [_cost(a) + _cost(b) for a, b in pairs], asked)
+        return await self.run(work, pairs, [costs.tokens(a) + costs.tokens(b) for a, b in pairs], asked)
 
     async def task(self, name: str, inputs: Sequence[Any], asked: Asked, **options: Any) -> list[Any]:
         """Run a task's head on inputs."""
@@ -258,11 +255,12 @@ class Service:
                 f"--task {name}=MODEL.",
             )
         work = Work("task", name=name, options=tuple(sorted((key, _frozen(value)) for key, value in options.items())))
-        return await self.run(work, inputs, [_cost(str(one)) for one in inputs], asked)
+        limit = asked.now.task_limits[name]
+        return await self.run(work, inputs, [costs.of_task(name, one, options, limit) for one in inputs], asked)
 
     async def view(self, name: str, asked: Asked, **arguments: Any) -> Any:
         """Look inside the embedder."""
-        cost = sum(_cost(str(value)) for value in arguments.values())
+        cost = sum(costs.tokens(str(value)) for value in arguments.values())
         return (await self.run(Work("view", name=name), [arguments], [cost], asked))[0]
 
     async def healthy(self) -> None:
@@ -348,15 +346,6 @@ def _refusal(error: Exception) -> Refused:
 def _wake(waiting: asyncio.Future[None]) -> None:
     if not waiting.done():
         waiting.set_result(None)
-
-
-def _cost(text: str) -> int:
-    return _tokens(len(text))
-
-
-def _tokens(characters: int) -> int:
-    """Return about how many tokens so many characters are."""
-    return 2 + characters // CHARACTERS
 
 
 def _frozen(value: Any) -> Any:
