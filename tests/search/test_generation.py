@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -136,6 +137,23 @@ def test_a_kind_that_is_not_known(many, kind):
 def test_a_recall_that_is_none(many, recall):
     with pytest.raises(InvalidInput, match="recall is"):
         many.compact("flat", recall=recall)
+
+
+def test_the_recall_that_was_asked_for_is_asked_for_again(many, tmp_path):
+    def target():
+        manifest = next(tmp_path.glob("c/gen-*/MANIFEST.json"))
+        return json.loads(manifest.read_text())["index"]["tuning"]["target"]
+
+    many.compact("hnsw")
+    assert target() == 0.95
+    many.compact(recall=0.7)
+    many.compact()
+    assert target() == 0.7
+    many.compact("flat", recall=0.8)  # which has no recall, but remembers
+    damage(tmp_path / "c" / "gen-000004" / module.ROWS, "cut")
+    many.repair()
+    many.compact("hnsw")
+    assert target() == 0.8
 
 
 def test_only_one_compacts_at_a_time(many, tmp_path):

@@ -108,6 +108,15 @@ def test_fused_scores_are_the_formula(pets):
     assert ids(pets.search(question, hybrid=1.0))[: len(words)] == words
 
 
+@pytest.mark.parametrize("hybrid", [True, 0.3, 1.0])
+@pytest.mark.parametrize("question", ["!?", "zebra"])
+def test_fused_scores_without_words_are_those_of_one_ranking(pets, hybrid, question):
+    dense, hits = pets.search(question), pets.search(question, hybrid=hybrid)
+    assert ids(hits) == ids(dense)
+    share = 0.5 if hybrid is True else hybrid
+    assert [hit.score for hit in hits] == pytest.approx([(1 - share) / (60 + rank) for rank in range(1, 7)])
+
+
 # Filters ---------------------------------------------------------------------------------------------
 
 

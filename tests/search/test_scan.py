@@ -12,7 +12,7 @@ def nearest(queries, vectors, k, keep=None):
     longest = float(np.linalg.norm(vectors.astype(np.float64), axis=1).max(initial=0))
     found = scan.candidates(queries, vectors, k, keep, longest)
     look = lambda places: (places, vectors[places])  # noqa: E731
-    return [scan.best(query, k, [(places, look)]) for query, places in zip(queries, found, strict=True)]
+    return scan.best(queries, k, [(found, look)])
 
 
 @pytest.fixture

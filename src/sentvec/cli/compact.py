@@ -20,7 +20,12 @@ def compact(
             "string, or auto, by size and memory. Default: as before, auto at first.",
         ),
     ] = None,
-    recall: Annotated[float, typer.Option(help="Share of the 10 nearest passages that the index should find.")] = 0.95,
+    recall: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the 10 nearest passages that the index should find. Default: as before, 0.95 at first."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Put all passages of a collection into one new index.

@@ -35,7 +35,6 @@ class AnnIndex:
         factory: the faiss factory string.
         metric: cosine, inner_product or l2.
         dim: numbers of a vector.
-        tuning: what was measured; `tuning.chosen` is how `search` looks if nothing else is said.
     """
 
     def __init__(self, index: Any, factory: str, metric: Metric, tuning: Tuning | None = None) -> None:
@@ -49,11 +48,28 @@ class AnnIndex:
         self._lists = int(core.nlist) if hasattr(core, "nlist") else 0
         self._graph = hasattr(core, "hnsw")
         self._selects = self._graph or self._lists > 0 or type(core).__name__ in _SELECTING
+        self._settings: dict[int, Any] = {}  # faiss's parameters by effort, and ways of searching by recall: each costs
+        self._points: dict[float | None, Point] = {}  # more than a look at a few vectors
         self.tuning = tuning or unmeasured(self.efforts[-1], lossy=self.lossy)
 
     def __len__(self) -> int:
         """Return the number of vectors."""
         return int(self._index.ntotal)
+
+    @property
+    def tuning(self) -> Tuning:
+        """What was measured."""
+        return self._tuning
+
+    @tuning.setter
+    def tuning(self, tuning: Tuning) -> None:
+        self._tuning, self._points = tuning, {}
+
+    def point(self, recall: float | None = None) -> Point:
+        """Return the way of searching for a recall; for that of the tuning, if None."""
+        if recall not in self._points:
+            self._points[recall] = self.tuning.chosen if recall is None else self.tuning.reaching(recall)
+        return self._points[recall]
 
     @property
     def exact(self) -> bool:
@@ -97,8 +113,12 @@ class AnnIndex:
             raise InvalidInput(f"k is {k}; accepted: 1 or more.")
         if allowed is not None and (allowed.dtype != np.bool_ or allowed.shape != (len(self),)):
             raise InvalidInput(f"allowed is {allowed.dtype} {allowed.shape}; accepted: bool ({len(self)},).")
-        point = self.tuning.chosen if recall is None else self.tuning.reaching(recall)
-        many = len(self) if allowed is None else int(allowed.sum())
+        point = self.point(recall)
+        return self.near(rows, k, point, allowed), point
+
+    def near(self, rows: Array, k: int, point: Point, allowed: Mask | None = None) -> Places:
+        """Search as `search` does, with queries that `prepared` has given and a way of searching."""
+        many = len(self) if allowed is None else int(np.count_nonzero(allowed))
         # More is asked for than was measured: the queue and the lists must hold that much too.
         effort = point.effort * -(-k // max(self.tuning.k, 1)) if self._graph else point.effort
         if many and many < len(self):
@@ -106,17 +126,18 @@ class AnnIndex:
         effort = min(effort, self._lists or max(_QUEUES[-1], 4 * k)) if effort else 0
         count = min(k * point.factor + (0 if point.factor == 1 else _SPARE), many)
         if not count or not len(rows):
-            return np.full((len(rows), 0), -1, np.int64), point
+            return np.full((len(rows), 0), -1, np.int64)
         if allowed is None or many == len(self):
-            return self.candidates(rows, count, effort), point
+            return self.candidates(rows, count, effort)
         if self._selects:
-            return self._selected(rows, count, effort, allowed), point
-        return self._sifted(rows, count, allowed, many), point
+            return self._selected(rows, count, effort, allowed)
+        return self._sifted(rows, count, allowed, many)
 
     def candidates(self, queries: Array, count: int, effort: int) -> Places:
         """Return what is nearest to prepared queries by the codes: places (q, count), -1 where there is none."""
-        params = self._params(self._index, effort, None)
-        return self._places(queries, min(count, len(self)), params)
+        if effort not in self._settings:
+            self._settings[effort] = self._params(self._index, effort, None)
+        return self._places(queries, min(count, len(self)), self._settings[effort])
 
     def _selected(self, rows: Array, count: int, effort: int, allowed: Mask) -> Places:
         bits = np.packbits(allowed, bitorder="little")

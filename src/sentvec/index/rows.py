@@ -37,7 +37,9 @@ def unit(rows: Array) -> Array:
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
     # dividing by the largest number first keeps the squares of huge and tiny vectors within float32
-    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
-    scaled = rows / np.where(largest > 0, largest, 1)
-    length = np.linalg.norm(scaled, axis=1, keepdims=True)
-    return np.ascontiguousarray(scaled / np.where(length > 0, length, 1), dtype=np.float32)
+    largest = np.maximum.reduce(np.abs(rows), axis=1, keepdims=True, initial=0.0)
+    largest[~(largest > 0)] = 1
+    scaled = rows / largest
+    length = np.sqrt(np.add.reduce(scaled * scaled, axis=1, keepdims=True))
+    length[~(length > 0)] = 1
+    return np.ascontiguousarray(scaled / length, dtype=np.float32)

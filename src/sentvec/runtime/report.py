@@ -1,12 +1,35 @@
-"""What was cut off: token ids in, one warning a call out."""
+"""What was cut off: token ids in, one warning a call out, or one for several calls."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
-from sentvec.batch import TokenIds
+if TYPE_CHECKING:
+    from sentvec.batch import TokenIds
 
 _log = logging.getLogger("sentvec")
+_together: ContextVar[list[Truncation] | None] = ContextVar("together", default=None)
+
+
+@contextmanager
+def gathered() -> Iterator[None]:
+    """Say once, at the end, what the calls of any models inside have cut off: they are parts of one piece of work."""
+    found: list[Truncation] = []
+    token = _together.set(found)
+    try:
+        yield
+    finally:
+        _together.reset(token)
+        if found:
+            _log.warning(
+                "%d texts were longer than %d tokens and lost their end (%d tokens in all); the longest has %d tokens",
+                sum(one.cut for one in found), found[0].limit, sum(one.lost for one in found),
+                max(one.longest for one in found),
+            )  # fmt: skip
 
 
 class Truncation:
@@ -42,8 +65,11 @@ class Truncation:
             self.longest, self.where = later.longest, later.where
 
     def log(self) -> None:
-        """Say what was cut, if anything was."""
-        if self.cut:
+        """Say what was cut, if anything was, or leave that to `gathered`."""
+        held = _together.get()
+        if self.cut and held is not None:
+            held.append(self)
+        elif self.cut:
             _log.warning(
                 "%d of %d texts were longer than %d tokens and lost their end (%d tokens in all); "
                 "the longest, text %d, has %d tokens",

@@ -47,13 +47,14 @@ def rows_to_add(
     ids: Sequence[str] | None,
     metadata: Sequence[Mapping[str, Any]] | None,
     fingerprint: str,
+    first: int = 0,
 ) -> list[Row]:
-    """Return a row for each text; ids are random where not given.
+    """Return a row for each text; ids are random where not given. In errors, the first text has the number `first`.
 
     Raises:
         InvalidInput: numbers that differ, an id given twice, or a value that cannot be stored.
     """
-    names = [uuid.uuid4().hex for _ in texts] if ids is None else id_list(ids)
+    names = [uuid.uuid4().hex for _ in texts] if ids is None else id_list(ids, first)
     fields = [{}] * len(texts) if metadata is None else as_list(metadata, "metadata")
     for what, values in (("ids", names), ("metadata", fields)):
         if len(values) != len(texts):
@@ -63,20 +64,25 @@ def rows_to_add(
         raise InvalidInput(f"id {twice!r} is given twice; ids must differ within one call.")
     return [
         Row(name, storable(text, f"text {n}"), text_digest(text, fingerprint), metadata=_json(values, n))
-        for n, (name, text, values) in enumerate(zip(names, texts, fields, strict=True))
+        for n, (name, text, values) in enumerate(zip(names, texts, fields, strict=True), first)
     ]
 
 
-def id_list(ids: Iterable[str]) -> list[str]:
+def id_list(ids: Iterable[str], first: int = 0) -> list[str]:
     """Return ids as a list, or raise InvalidInput where one is no storable str."""
-    return [storable(id_, f"id {n}") for n, id_ in enumerate(as_list(ids, "ids"))]
+    return [storable(id_, f"id {n}") for n, id_ in enumerate(as_list(ids, "ids"), first)]
 
 
 def as_list(values: Iterable[Value], what: str) -> list[Value]:
-    """Return values as a list, or raise InvalidInput where it is none, or a single str."""
+    """Return values as a list; raises as `iterable`."""
+    return list(iterable(values, what))
+
+
+def iterable(values: Iterable[Value], what: str) -> Iterable[Value]:
+    """Return values, or raise InvalidInput where they cannot be gone through, or are a single str."""
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise InvalidInput(f"{what} is one {type(values).__name__}; accepted: a list, even for a single one.")
-    return list(values)
+    return values
 
 
 def json_text(value: Any) -> str:

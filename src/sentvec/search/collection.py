@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from contextlib import closing
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,13 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentvec.errors import CollectionCorrupt, CollectionError, InvalidInput
+from sentvec.errors import CollectionCorrupt, InvalidInput
 from sentvec.progress import Advance, track
+from sentvec.runtime.report import gathered
 from sentvec.search import filters, upkeep
-from sentvec.search.checks import as_list, id_list, rows_to_add, vectors_of_model
-from sentvec.search.encoding import BATCH, Encoding
+from sentvec.search.adding import add, batches
+from sentvec.search.asking import Asked, Options, asked, one, several
+from sentvec.search.checks import as_list, id_list, iterable
+from sentvec.search.encoding import Encoding
 from sentvec.search.ingest import index_files
-from sentvec.search.opening import check_model, folder_of, prepare
+from sentvec.search.opening import check_model, folder_of, needed, prepare
 from sentvec.search.query import Allowed, Answers, PairScorer, Question, answers, hits, like, question, worded
 from sentvec.search.reading import Reader, closed
 from sentvec.search.repair import repair
@@ -100,15 +105,15 @@ class Collection:
     def add(
         self,
         texts: Iterable[str],
-        ids: Sequence[str] | None = None,
-        metadata: Sequence[Mapping[str, Any]] | None = None,
+        ids: Iterable[str] | None = None,
+        metadata: Iterable[Mapping[str, Any]] | None = None,
         *,
         progress: bool | None = False,
     ) -> AddReport:
         """Add texts, one passage each. An id that is there already gets the new text and metadata.
 
-        Texts are committed 512 at a time. A text longer than the model reads is stored whole, but its vector
-        stands for its beginning; `add_files` cuts long texts.
+        Texts are committed 512 at a time, and of a generator no more is held at once. A text longer than the model
+        reads is stored whole, but its vector stands for its beginning; `add_files` cuts long texts.
 
         Args:
             texts: the texts.
@@ -117,20 +122,13 @@ class Collection:
             progress: as in `sentvec.progress.track`.
 
         Raises:
-            InvalidInput: an argument that cannot be stored. Nothing has been written then.
+            InvalidInput: an argument that cannot be stored. Nothing has been written then; of a generator, the texts
+                before it may be.
         """
-        model = self._need_model("add texts")
-        rows = rows_to_add(as_list(texts, "texts"), ids, metadata, model.fingerprint)
-        added = updated = encoded = 0
-        with self._writing, track("Adding texts", len(rows), progress) as advance:
-            for first in range(0, len(rows), BATCH):
-                part = rows[first : first + BATCH]
-                vectors, fresh = self._vectors(part, advance)
-                store = self._written()
-                with store.writing():
-                    new, there = store.put(part, vectors, None)
-                added, updated, encoded = added + new, updated + there, encoded + fresh
-        return AddReport(tuple(row.id for row in rows), added, updated, encoded)
+        given = batches(texts, ids, metadata, self._need_model("add texts").fingerprint)
+        total = len(texts) if isinstance(texts, Sized) else None
+        with self._writing, gathered(), track("Adding texts", total, progress) as advance:
+            return add(given, self._written(), lambda rows: self._vectors(rows, advance))
 
     def add_files(
         self,
@@ -155,7 +153,7 @@ class Collection:
         """
         model = self._need_model("add files")
         given = [paths] if isinstance(paths, str | os.PathLike) else as_list(paths, "paths")
-        with self._writing:
+        with self._writing, gathered():
             store = self._written()
             found = find(given, self._folder, store.paths(), prune=prune)
             return index_files(found, store, model, self._vectors, prune=prune, progress=progress)
@@ -163,13 +161,13 @@ class Collection:
     def upsert(
         self,
         texts: Iterable[str],
-        ids: Sequence[str],
-        metadata: Sequence[Mapping[str, Any]] | None = None,
+        ids: Iterable[str],
+        metadata: Iterable[Mapping[str, Any]] | None = None,
         *,
         progress: bool | None = False,
     ) -> AddReport:
         """Add texts under ids of your own, or replace what is there: as `add`, but without ids it is an error."""
-        return self.add(texts, id_list(ids), metadata, progress=progress)
+        return self.add(texts, iterable(ids, "ids"), metadata, progress=progress)
 
     def delete(self, ids: Iterable[str] | None = None, *, where: Mapping[str, Any] | None = None) -> int:
         """Delete passages by their ids or by a filter. Returns how many were deleted.
@@ -193,7 +191,9 @@ class Collection:
             with store.writing():
                 return store.remove(names) if condition is None else store.remove_where(*condition)
 
-    def compact(self, kind: str | None = None, *, recall: float = 0.95, progress: bool | None = False) -> CompactReport:
+    def compact(
+        self, kind: str | None = None, *, recall: float | None = None, progress: bool | None = False
+    ) -> CompactReport:
         """Put all passages into one new generation of index files, and remove the last one.
 
         Searching and adding go on meanwhile, in this process and in others. What is added while it is built comes
@@ -202,7 +202,7 @@ class Collection:
         Args:
             kind: the index: flat, hnsw, hnsw-sq8, ivf-flat, ivf-sq8, ivf-pq, ivf-pq-refine, sq8, pq, lsh, a faiss
                 factory string, or auto, which chooses by size and memory; that of the last generation, if None.
-            recall: the share of the 10 nearest passages that an index should find.
+            recall: the share of the 10 nearest that an index should find; if None, as asked for last, or 0.95.
             progress: as in `sentvec.progress.track`.
 
         Raises:
@@ -246,11 +246,8 @@ class Collection:
         """
         with self._writing:
             self._written()
-        store = Store(self._folder, self._busy_s)
-        try:
+        with closing(Store(self._folder, self._busy_s)) as store:
             snapshot(store, folder_of(path))
-        finally:
-            store.close()
 
     # Reading ----------------------------------------------------------------------------------------
 
@@ -279,14 +276,30 @@ class Collection:
             InvalidInput: an empty text, a vector of another shape or type, k below 1, an option that cannot be.
             CollectionError: a text, where the collection was opened without a model.
         """
-        text = query if isinstance(query, str) else None
-        fuse = hybrid is not False
-        if (fuse or rerank is not None) and text is None:
-            raise InvalidInput("Words and rerankers need the question as a text; a vector was given.")
-        share = 0.5 if isinstance(hybrid, bool) else hybrid
-        options = question(k, where=where, share=share, diversity=diversity, again=rerank is not None)
-        asked = replace(options, vector=self._query_vector(query), match=match_query(text) if fuse and text else "")
-        return hits(asked, self._answers(asked), text, rerank)
+        options = Options(k, where, hybrid, diversity, rerank is not None)
+        return self._found(one(query, self._known), options, rerank)[0]
+
+    def search_many(
+        self,
+        queries: Iterable[str] | NDArray[np.float32],
+        k: int = 10,
+        *,
+        where: Mapping[str, Any] | None = None,
+        hybrid: bool | float = False,
+        rerank: PairScorer | None = None,
+        diversity: float = 0.0,
+    ) -> list[list[Hit]]:
+        """Find for each of many questions what `search` finds for it, as of one moment, and faster than one by one.
+
+        Args:
+            queries: texts, or vectors float32 (n, dim).
+            k, where, hybrid, rerank, diversity: as for `search`, the same for all.
+
+        Raises:
+            InvalidInput, CollectionError: as for `search`, if one question cannot be asked.
+        """
+        options = Options(k, where, hybrid, diversity, rerank is not None)
+        return self._found(several(queries, self._known), options, rerank)
 
     def search_text(self, words: str, k: int = 10, *, where: Mapping[str, Any] | None = None) -> list[Hit]:
         """Find the k passages that have the words of a question, by BM25; no model is needed.
@@ -301,8 +314,8 @@ class Collection:
         Raises:
             InvalidInput: an empty text, k below 1, a filter that cannot be.
         """
-        asked = replace(question(k, where=where), match=match_query(worded(words)))
-        return hits(asked, self._answers(asked))
+        asked = replace(question(k, where=where), matches=(match_query(worded(words)),))
+        return hits(asked, self._answers(asked)[0])
 
     def search_like(
         self, id_: str, k: int = 10, *, where: Mapping[str, Any] | None = None, diversity: float = 0.0
@@ -369,30 +382,17 @@ class Collection:
         return self._writer
 
     def _need_model(self, purpose: str) -> TextEncoder:
-        if self._model is None:
-            raise CollectionError(
-                f"A model is needed to {purpose}, and the collection was opened without one. Open it with "
-                f"Collection.open({str(self._folder)!r}, model=Embedder.from_pretrained({self._known.name!r}))."
-            )
-        return self._model
-
-    def _query_vector(self, query: str | NDArray[np.float32]) -> NDArray[np.float32]:
-        if isinstance(query, str):
-            model = self._need_model("search by a text")
-            vectors = vectors_of_model(
-                model.encode_query([worded(query)], progress=False), (1, self._known.dim), self._known.name
-            )
-            return vectors.reshape(self._known.dim)
-        if not isinstance(query, np.ndarray) or query.dtype != np.float32 or query.shape != (self._known.dim,):
-            shape = f"{query.dtype} {query.shape}" if isinstance(query, np.ndarray) else type(query).__name__
-            raise InvalidInput(f"query is {shape}; accepted: a str, or a float32 array ({self._known.dim},).")
-        return np.asarray(query, dtype=np.float32)
+        return needed(self._folder, self._known, self._model, purpose)
 
     def _vectors(self, rows: Sequence[Row], advance: Advance) -> tuple[Mapping[str, bytes], int]:
         """Return digest -> vector of these rows, and how many were encoded: each text that is new, once."""
-        self._need_model("encode")
-        assert self._encoding is not None
+        assert self._encoding is not None  # whoever encodes has asked for the model
         return self._encoding.vectors(rows, self._written(), advance)
 
-    def _answers(self, asked: Question) -> Answers:
+    def _found(self, queries: Asked, options: Options, rerank: PairScorer | None) -> list[list[Hit]]:
+        whole = asked(queries, options, lambda: self._need_model("search by a text"))
+        texts = repeat(None) if isinstance(queries, np.ndarray) else queries
+        return [hits(whole, *one, rerank) for one in zip(self._answers(whole), texts, strict=False)]
+
+    def _answers(self, asked: Question) -> list[Answers]:
         return self._reader.ask(lambda store, view: answers(asked, store, view, self._allowed))

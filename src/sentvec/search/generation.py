@@ -3,7 +3,7 @@
 A folder ``gen-000007`` holds ``vectors.f32`` (n, dim), as they are compared; ``rows.i64`` (n,), the row of each in the
 database, ascending; ``checks.u32`` (n,), a CRC-32 of each vector; ``index.faiss``, where the kind is not flat; and
 ``MANIFEST.json`` with the size and SHA-256 of each. It is never changed. What a search needs whole is hashed when it is
-opened; single vectors that are fetched are held against their checks.
+opened; single vectors are held against their checks when they are fetched for the first time.
 """
 
 from __future__ import annotations
@@ -270,11 +270,12 @@ class Generation:
             self.manifest = read_manifest(folder, number, sha256)
             index = [INDEX] if INDEX in self.manifest.files else []
             check(folder, self.manifest, (ROWS, CHECKS, *index))
-            self._checked = False
             self.rows: Ids = np.fromfile(self.path / ROWS, "<i8").astype(np.int64)
             self._checks = np.fromfile(self.path / CHECKS, "<u4")
             shape = (self.manifest.rows, self.manifest.dim)
-            self.vectors: Array = np.memmap(self.path / VECTORS, "<f4", "r", shape=shape)
+            # As a plain array: a memmap is looked into by Python at every access.
+            self.vectors: Array = np.memmap(self.path / VECTORS, "<f4", "r", shape=shape).view(np.ndarray)
+            self._sound, self._all_sound = np.zeros(shape[0], np.bool_), False
         except BaseException:
             os.close(self._number)
             raise
@@ -292,10 +293,13 @@ class Generation:
         Raises:
             BadGeneration: a vector is not as it was written.
         """
-        vectors: Array = np.array(self.vectors[places])
-        for at, vector in zip(places.tolist(), vectors, strict=True):
-            if zlib.crc32(vector) != self._checks[at]:
-                raise BadGeneration(f"the vector of row {self.rows[at]} in {VECTORS} is not as it was written")
+        vectors: Array = self.vectors.take(places, 0)
+        if not self._all_sound and not (known := self._sound[places]).all():
+            new = places[~known]
+            for at, vector in zip(new.tolist(), vectors[~known], strict=True):
+                if zlib.crc32(vector) != self._checks[at]:
+                    raise BadGeneration(f"the vector of row {self.rows[at]} in {VECTORS} is not as it was written")
+            self._sound[new] = True
         return self.rows[places], vectors
 
     def check_vectors(self) -> None:
@@ -304,9 +308,9 @@ class Generation:
         Raises:
             BadGeneration: they are not as they were written.
         """
-        if not self._checked:
+        if not self._all_sound:
             check(self.path.parent, self.manifest, (VECTORS,))
-            self._checked = True
+            self._all_sound = True
 
     def places_of(self, rows: Ids) -> Ids:
         """Return the places of those rows that it holds."""

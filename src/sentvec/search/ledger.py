@@ -6,6 +6,9 @@ from sentvec.search.schema import damaged
 from sentvec.search.store import Store
 from sentvec.search.types import Active
 
+RECALL = 0.95
+"""The recall that an index should have where none was ever asked for."""
+
 
 def active(store: Store) -> Active | None:
     """Return the generation in use, if there is one."""
@@ -40,6 +43,17 @@ def activate(store: Store, chosen: Active | None, seq: int) -> None:
         store.change("DELETE FROM removed WHERE seq <= ?", (seq,))
     number = 0 if chosen is None else chosen.generation
     store.change("UPDATE meta SET value = ? WHERE key = 'generation'", (number,))
+
+
+def recall(store: Store) -> float:
+    """Return the recall that an index was last asked to have."""
+    ((wanted,),) = store.select("SELECT coalesce((SELECT value FROM meta WHERE key = 'recall'), ?)", (RECALL,))
+    return float(wanted)
+
+
+def remember_recall(store: Store, wanted: float) -> None:
+    """Keep the recall that an index was asked to have, within `writing()`."""
+    store.change("INSERT OR REPLACE INTO meta VALUES ('recall', ?)", (wanted,))
 
 
 def last_generation(store: Store) -> int:

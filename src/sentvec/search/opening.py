@@ -119,6 +119,20 @@ def identity(store: Store) -> Identity:
     return Identity(name, fingerprint, dim, cast(Metric, metric))
 
 
+def needed(folder: Path, known: Identity, model: TextEncoder | None, purpose: str) -> TextEncoder:
+    """Return the model that a collection was opened with.
+
+    Raises:
+        CollectionError: it was opened without one.
+    """
+    if model is None:
+        raise CollectionError(
+            f"A model is needed to {purpose}, and the collection was opened without one. Open it with "
+            f"Collection.open({str(folder)!r}, model=Embedder.from_pretrained({known.name!r}))."
+        )
+    return model
+
+
 def check_model(folder: Path, known: Identity, model: TextEncoder | None) -> None:
     """Refuse a model that did not make the collection.
 

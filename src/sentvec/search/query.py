@@ -1,4 +1,4 @@
-"""A question in, its answers out: by vectors, by words or by both, filtered, scored again, and unlike each other."""
+"""Questions in, their answers out: by vectors, by words or by both, filtered, scored again, and unlike each other."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentvec.errors import InvalidInput, NonFiniteOutput
+from sentvec.search import passages
 from sentvec.search.checks import storable
 from sentvec.search.filters import Filter, parse, sql
 from sentvec.search.fuse import diverse, fused
+from sentvec.search.passages import Passage
 from sentvec.search.schema import damaged
 from sentvec.search.store import Store
-from sentvec.search.types import Entry, Hit
+from sentvec.search.types import Hit
 from sentvec.search.view import View
 
 Array = NDArray[np.float32]
@@ -38,12 +40,12 @@ class PairScorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of a collection.
+    """What is asked of a collection, once or many times in the same way.
 
     Attributes:
         k: how many answers at most.
-        vector: (dim,) of what is asked, or None for words alone.
-        match: an FTS5 query of its words; "" where it has none, or they are not asked for.
+        vectors: (n, dim) of what is asked, or None for words alone.
+        matches: FTS5 queries (n,) of its words, "" where there are none; None for vectors alone.
         share: of the words in a fused ranking, from 0 to 1.
         where: what answers must meet.
         diversity: 0 to 1; how much they should differ.
@@ -52,8 +54,8 @@ class Question:
     """
 
     k: int
-    vector: Array | None = None
-    match: str = ""
+    vectors: Array | None = None
+    matches: tuple[str, ...] | None = None
     share: float = 0.5
     where: Filter | None = None
     diversity: float = 0.0
@@ -63,20 +65,20 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What was found: entries with their scores, the best first, and their vectors (n, dim) where they are needed."""
+    """What was found: hits, the best first, and their vectors (n, dim) where they are needed."""
 
-    entries: tuple[Entry, ...]
-    scores: tuple[float, ...]
+    hits: tuple[Hit, ...]
     vectors: Array | None = None
 
 
 def question(
     k: int,
-    *,
     where: Mapping[str, Any] | None = None,
+    *,
     share: float = 0.5,
     diversity: float = 0.0,
     again: bool = False,
+    vectors: Array | None = None,
 ) -> Question:
     """Check the options of a question, before anything is encoded.
 
@@ -86,6 +88,7 @@ def question(
         share: of the words.
         diversity: from 0 to 1.
         again: a reranker scores the best answers again.
+        vectors: (n, dim) of what is asked, where they are given.
 
     Raises:
         InvalidInput: a value that cannot be.
@@ -97,7 +100,7 @@ def question(
             raise InvalidInput(f"{name} is {value!r}; accepted: a number from 0 to 1.")
     depth = max(2 * k if diversity else k, AGAIN) if again or diversity else k
     found = None if where is None else parse(where)
-    return Question(k, share=float(share), where=found, diversity=float(diversity), depth=depth)
+    return Question(k, vectors, None, float(share), found, float(diversity), depth)
 
 
 def worded(text: str) -> str:
@@ -134,53 +137,68 @@ class Allowed:
         return self._held[key]
 
 
-def answers(asked: Question, store: Store, view: View, allowed: Allowed) -> Answers:
-    """Find the answers, as of the read transaction that the view was refreshed in."""
+def answers(asked: Question, store: Store, view: View, allowed: Allowed) -> list[Answers]:
+    """Find the answers to each question, as of the read transaction that the view was refreshed in."""
     rows = None if asked.where is None else allowed.rows(asked.where, store)
-    found = _ranked(asked, store, view, rows)
-    found = [one for one in found if one[0] != asked.without][: asked.depth]
-    entries = store.entries_of_rows([row for row, _ in found])
-    if len(entries) < len(found):
-        raise damaged(store.folder, "an index has a row that is no passage")
-    vectors = None
-    if asked.diversity:
-        wanted = np.array([row for row, _ in found], dtype=np.int64)
-        there, some = view.vectors_of(wanted)
-        order = np.argsort(there)
-        vectors = some[order][np.searchsorted(there[order], wanted)]
-    return Answers(tuple(entries[row] for row, _ in found), tuple(score for _, score in found), vectors)
+    ranked = _ranked(asked, store, view, rows)
+    if asked.without is not None:
+        ranked = [[one for one in found if one[0] != asked.without] for found in ranked]
+    ranked = [found[: asked.depth] for found in ranked]
+    held = store.passages(list({row: None for found in ranked for row, _ in found}))
+    return [_answers(asked, found, held, store, view) for found in ranked]
 
 
-def _ranked(asked: Question, store: Store, view: View, rows: Ids | None) -> list[tuple[int, float]]:
+def _answers(
+    asked: Question, found: Sequence[tuple[int, float]], held: Mapping[int, Passage], store: Store, view: View
+) -> Answers:
+    there = passages.hits(store.folder, held, found)
+    if not asked.diversity:
+        return Answers(there)
+    wanted = np.array([row for row, _ in found], dtype=np.int64)
+    rows, vectors = view.vectors_of(wanted)
+    order = np.argsort(rows)
+    return Answers(there, vectors[order][np.searchsorted(rows[order], wanted)])
+
+
+def _ranked(asked: Question, store: Store, view: View, rows: Ids | None) -> list[list[tuple[int, float]]]:
+    """Return (row, score) of what is found for each question."""
     many = asked.depth + (asked.without is not None)
-    if asked.vector is None:
-        return _by_words(asked, store, rows, many)
-    if not asked.match:
-        return _by_vector(asked.vector, view, rows, many)
-    deep = max(DEEP, many)
-    both = (_by_vector(asked.vector, view, rows, deep), _by_words(asked, store, rows, deep))
-    rankings = [[row for row, _ in one] for one in both]
-    return fused(rankings, (1 - asked.share, asked.share))
+    deep = many if asked.vectors is None or asked.matches is None else max(DEEP, many)
+    near = [] if asked.vectors is None else _by_vectors(asked.vectors, view, rows, deep)
+    if asked.matches is None:
+        return near
+    worded = [_by_words(match, store, rows, deep) for match in asked.matches]
+    if asked.vectors is None:
+        return worded
+    return [_both(*one, asked.share) for one in zip(near, worded, strict=True)]
 
 
-def _by_vector(vector: Array, view: View, rows: Ids | None, many: int) -> list[tuple[int, float]]:
-    recall = None if rows is None else _FILTERED
-    scores, found = view.nearest(vector[None, :], many, allowed=rows, recall=recall)[0]
-    return list(zip(found.tolist(), scores.tolist(), strict=True))
+def _both(near: list[tuple[int, float]], worded: list[tuple[int, float]], share: float) -> list[tuple[int, float]]:
+    rankings = [[row for row, _ in one] for one in (near, worded)]
+    found = fused(rankings, (1 - share, share))
+    if worded:
+        return found
+    scores = dict(found)  # where words alone would count and there are none, all scores are 0: vectors decide then
+    return [(row, scores[row]) for row in rankings[0]]
 
 
-def _by_words(asked: Question, store: Store, rows: Ids | None, many: int) -> list[tuple[int, float]]:
-    if not asked.match or (rows is not None and not len(rows)):
+def _by_vectors(vectors: Array, view: View, rows: Ids | None, many: int) -> list[list[tuple[int, float]]]:
+    found = view.nearest(vectors, many, allowed=rows, recall=None if rows is None else _FILTERED)
+    return [list(zip(there.tolist(), scores.tolist(), strict=True)) for scores, there in found]
+
+
+def _by_words(match: str, store: Store, rows: Ids | None, many: int) -> list[tuple[int, float]]:
+    if not match or (rows is not None and not len(rows)):
         return []
     allowed = None if rows is None else rows.tolist()
     total = store.counts()[0]
     if total >= _MANY:
         # A word that half of all texts have tells nothing, by BM25; but every text with it would have to be scored.
-        rare = " OR ".join(word for word in asked.match.split(" OR ") if 2 * store.with_words(word) <= total)
+        rare = " OR ".join(word for word in match.split(" OR ") if 2 * store.with_words(word) <= total)
         found = store.rows_of_words(rare, many, allowed) if rare else []
         if len(found) == many:
             return found
-    return store.rows_of_words(asked.match, many, allowed)
+    return store.rows_of_words(match, many, allowed)
 
 
 def hits(asked: Question, found: Answers, text: str | None = None, rerank: PairScorer | None = None) -> list[Hit]:
@@ -190,35 +208,31 @@ def hits(asked: Question, found: Answers, text: str | None = None, rerank: PairS
         InvalidInput: a reranker without a text to compare answers with, or with several scores a pair.
         NonFiniteOutput: its score is NaN or infinity.
     """
-    entries, scores, vectors = list(found.entries), np.array(found.scores, np.float64), found.vectors
-    order: Sequence[int] = range(len(entries))
-    if rerank is not None and entries:
-        scores = _again(text, entries, rerank)
-        order = np.argsort(-scores, kind="stable").tolist()
-    if asked.diversity and vectors is not None:
-        picked = np.array(order, dtype=np.int64)
-        order = picked[diverse(scores[picked], vectors[picked], asked.k, asked.diversity)].tolist()
-    return [_hit(entries[n], float(scores[n])) for n in order[: asked.k]]
+    given, order = found.hits, list(range(len(found.hits)))
+    if rerank is not None and given:
+        again = _again(text, given, rerank)
+        given = tuple(replace(one, score=float(score)) for one, score in zip(given, again, strict=True))
+        order = np.argsort(-again, kind="stable").tolist()
+    if found.vectors is not None:
+        scores, picked = np.array([given[n].score for n in order]), np.array(order, dtype=np.int64)
+        order = picked[diverse(scores, found.vectors[picked], asked.k, asked.diversity)].tolist()
+    return [given[n] for n in order[: asked.k]]
 
 
-def _again(text: str | None, entries: Sequence[Entry], rerank: PairScorer) -> NDArray[np.float64]:
+def _again(text: str | None, found: Sequence[Hit], rerank: PairScorer) -> NDArray[np.float64]:
     if text is None:
         raise InvalidInput("A reranker compares texts: give the question as a text, not as a vector or an id.")
-    scores = np.asarray(rerank.score([(text, entry.text) for entry in entries], progress=False), np.float64)
-    if scores.shape != (len(entries),):
+    scores = np.asarray(rerank.score([(text, one.text) for one in found], progress=False), np.float64)
+    if scores.shape != (len(found),):
         raise InvalidInput(
-            f"The reranker gave scores of shape {scores.shape} for {len(entries)} pairs; accepted: one score a pair, "
+            f"The reranker gave scores of shape {scores.shape} for {len(found)} pairs; accepted: one score a pair, "
             "from a model with one label."
         )
     if not np.isfinite(scores).all():
         raise NonFiniteOutput(
-            f"The reranker gave NaN or infinity for {entries[int(np.argmin(np.isfinite(scores)))].id!r}."
+            f"The reranker gave NaN or infinity for {found[int(np.argmin(np.isfinite(scores)))].id!r}."
         )
     return scores
-
-
-def _hit(entry: Entry, score: float) -> Hit:
-    return Hit(entry.id, score, entry.text, entry.source, entry.line, entry.end_line, entry.metadata)
 
 
 def like(asked: Question, id_: str, store: Store, view: View, allowed: Allowed) -> tuple[Answers, Question]:
@@ -233,5 +247,5 @@ def like(asked: Question, id_: str, store: Store, view: View, allowed: Allowed) 
     _, vectors = view.vectors_of(np.array([row], dtype=np.int64))
     if not len(vectors):
         raise damaged(store.folder, f"the passage {id_!r} has no vector")
-    asked = replace(asked, vector=np.ascontiguousarray(vectors[0]), without=row)
-    return answers(asked, store, view, allowed), asked
+    asked = replace(asked, vectors=vectors, without=row)
+    return answers(asked, store, view, allowed)[0], asked

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from sentvec.errors import InvalidInput
 from sentvec.progress import Advance, track
+from sentvec.runtime.report import gathered
 from sentvec.search import ledger
 from sentvec.search.disk import reached
 from sentvec.search.encoding import BATCH, Encoding
 from sentvec.search.opening import Identity, folder_of, identity, metric_of
 from sentvec.search.store import Store
 from sentvec.search.types import ReencodeReport, TextEncoder, text_digest
-from sentvec.search.upkeep import build, remove_old, upkeep
+from sentvec.search.upkeep import build, check_recall, remove_old, upkeep
 
 _NEXT = """
 CREATE TABLE next_vectors(
@@ -34,7 +35,7 @@ def reencode(
     path: str | os.PathLike[str],
     model: TextEncoder,
     *,
-    recall: float = 0.95,
+    recall: float | None = None,
     busy_timeout: float = 10.0,
     progress: bool | None = False,
 ) -> ReencodeReport:
@@ -47,7 +48,8 @@ def reencode(
     Args:
         path: the collection's folder.
         model: the new model.
-        recall: that of the new index, where the collection has one that does not compare every vector.
+        recall: that of the new index, where the collection has one that does not compare every vector; that asked for
+            last, if None.
         busy_timeout: seconds to wait for another process that is writing.
         progress: as in `sentvec.progress.track`.
 
@@ -56,6 +58,7 @@ def reencode(
         CollectionNotFound, CollectionCorrupt: as for `Collection.open`.
         CollectionBusy: another process is compacting, or writing.
     """
+    check_recall(recall)
     begun = time.monotonic()
     folder = folder_of(path)
     store = Store(folder, busy_timeout)
@@ -66,7 +69,9 @@ def reencode(
         new = Identity(model.name, model.fingerprint, model.dim, metric_of(model))
         with upkeep(folder):
             remove_old(folder, store)
-            encoded, passages = _switched(folder, store, new, Encoding(model, model.dim), recall, progress)
+            wanted = ledger.recall(store) if recall is None else recall
+            with gathered():
+                encoded, passages = _switched(folder, store, new, Encoding(model, model.dim), wanted, progress)
             remove_old(folder, store)
     finally:
         store.close()

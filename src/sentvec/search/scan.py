@@ -20,10 +20,10 @@ Mask = NDArray[np.bool_]
 BLOCK = 16_384  # vectors that are compared at once
 _QUERIES = 16  # queries that are compared at once, which bounds what their scores take: 64 MB for a million vectors
 _SPARE, _SCREENED = 32, 2048  # vectors that faiss finds beyond k, and the most in all
-_AGAIN = 4096  # vectors that are scored again at once
+_AGAIN = 512  # vectors that are scored again at once: in double precision they fit into a core's cache
 
-Part = tuple[Ids, Callable[[Ids], tuple[Ids, Array]]]
-"""Places of candidates, and what gives the rows and the vectors at places."""
+Part = tuple[Sequence[Ids], Callable[[Ids], tuple[Ids, Array]]]
+"""Places of each query's candidates, and what gives the rows and the vectors at places."""
 
 
 def candidates(queries: Array, vectors: Array, k: int, keep: Mask | None, longest: float) -> list[Ids]:
@@ -94,30 +94,45 @@ def _near(scores: Array, k: int, keep: Mask | None, error: float) -> Ids:
     return np.flatnonzero(scores >= worst - error)
 
 
-def scores_of(query: Array, vectors: Array) -> Array:
-    """Return the inner products (n,) of a query (dim,) and vectors (n, dim)."""
-    with np.errstate(over="ignore"):
-        scores: Array = (vectors.astype(np.float64) * query.astype(np.float64)).sum(axis=1).astype(np.float32)
-    return scores
-
-
-def best(query: Array, k: int, parts: Sequence[Part]) -> tuple[Array, Ids]:
-    """Score candidates exactly and keep the k best; equal scores by smaller row.
+def best(queries: Array, k: int, parts: Sequence[Part]) -> list[tuple[Array, Ids]]:
+    """Score candidates exactly and keep the k best of each query; equal scores by smaller row.
 
     Args:
-        query: (dim,).
+        queries: (q, dim).
         k: how many at most.
-        parts: candidates, which need not fit into memory together.
+        parts: candidates, whose vectors need not fit into memory together.
 
     Returns:
-        scores and rows, (m,) with m <= k, best first.
+        For each query scores and rows, (m,) with m <= k, best first.
     """
-    scores, rows = np.zeros(0, np.float32), np.zeros(0, np.int64)
-    for places, look in parts:
-        for begin in range(0, len(places), _AGAIN):
-            found, vectors = look(places[begin : begin + _AGAIN])
-            scores = np.concatenate([scores, scores_of(query, vectors)])
-            rows = np.concatenate([rows, found])
-            order = np.lexsort((rows, -scores))[:k]
-            scores, rows = scores[order], rows[order]
-    return scores, rows
+    found = [_scored(queries, places, look) for places, look in parts]
+    if not found:
+        return [(np.zeros(0, np.float32), np.zeros(0, np.int64)) for _ in queries]
+    of, scores, rows = found[0] if len(found) == 1 else map(np.concatenate, zip(*found, strict=True))
+    if len(queries) == 1:
+        order = np.lexsort((rows, -scores))[:k]
+        return [(scores[order], rows[order])]
+    order = np.lexsort((rows, -scores, of))
+    ends = np.cumsum(np.bincount(of, minlength=len(queries))).tolist()
+    kept = [order[first : min(first + k, end)] for first, end in zip([0, *ends], ends, strict=False)]
+    return [(scores[one], rows[one]) for one in kept]
+
+
+def _scored(queries: Array, places: Sequence[Ids], look: Callable[[Ids], tuple[Ids, Array]]) -> tuple[Ids, Array, Ids]:
+    """Return of each candidate whose it is, its score and its row."""
+    flat = places[0] if len(places) == 1 else np.concatenate(places)
+    of = np.zeros(len(flat), np.int64)
+    if len(places) > 1:
+        of = np.repeat(np.arange(len(places)), [len(one) for one in places])
+    asked = queries.astype(np.float64)
+    scores, rows = np.empty(len(flat), np.float32), np.empty(len(flat), np.int64)
+    with np.errstate(over="ignore"):
+        for first in range(0, len(flat), _AGAIN):
+            part = slice(first, first + _AGAIN)
+            rows[part], vectors = look(flat[part])
+            # NumPy's own sum along a row, whose order is always the same: BLAS may have another for other rows.
+            if len(queries) == 1:
+                scores[part] = np.einsum("nd,d->n", vectors.astype(np.float64), asked[0])
+            else:
+                scores[part] = np.einsum("nd,nd->n", vectors.astype(np.float64), asked[of[part]])
+    return of, scores, rows

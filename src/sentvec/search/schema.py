@@ -6,9 +6,10 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from sentvec.errors import CollectionBusy, CollectionCorrupt, CollectionError, ModelMismatch
@@ -204,27 +205,46 @@ def changed(folder: Path) -> ModelMismatch:
     )
 
 
-@contextmanager
-def translated(folder: Path) -> Iterator[None]:
-    """Turn errors of SQLite and of the file system into ours, each with its next step."""
+def translated(folder: Path) -> AbstractContextManager[None]:
+    """Turn errors of SQLite and of the file system into ours, each with its next step; it may be entered again."""
+    return _Translated(folder)
+
+
+class _Translated:
+    """Costs next to nothing where there is no error: every statement is run within one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and (told := _told(self._folder, error)) is not None:
+            raise told from error
+
+
+def _told(folder: Path, error: BaseException) -> CollectionError | None:
+    """Return our error for one of SQLite or of the file system; None for any other."""
     a = require("apsw", extra="search")
     where = repr(str(folder))
-    try:
-        yield
-    except (a.BusyError, a.LockedError) as error:
-        raise CollectionBusy(
-            f"Another process is writing to the collection {where}. Try again when it has finished."
-        ) from error
-    except (a.CorruptError, a.NotADBError, a.FormatError, a.SQLError, a.ConstraintError, a.MismatchError) as error:
+    if isinstance(error, a.BusyError | a.LockedError):
+        return CollectionBusy(f"Another process is writing to the collection {where}. Try again when it has finished.")
+    if isinstance(
+        error, a.CorruptError | a.NotADBError | a.FormatError | a.SQLError | a.ConstraintError | a.MismatchError
+    ):
         # Our own statements and values are right, so a table, a column or a reference must be gone or changed.
-        raise damaged(folder, error) from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise damaged(folder, f"a stored text cannot be read: {error}") from error
-    except (a.Error, OSError) as error:
-        if getattr(error, "extendedresult", None) == a.SQLITE_IOERR_DATA:
-            raise damaged(folder, "a page is not as it was written: its checksum is another") from error
-        raise CollectionError(
-            f"The collection {where} cannot be read or written ({error}). What was committed before is safe. "
-            "Check the disk's space and the folder's permissions: it must be writable even for searching, "
-            "since SQLite keeps its log there."
-        ) from error
+        return damaged(folder, error)
+    if isinstance(error, UnicodeDecodeError | json.JSONDecodeError | RecursionError):
+        return damaged(folder, f"a stored text cannot be read: {error}")
+    if not isinstance(error, a.Error | OSError):
+        return None
+    if getattr(error, "extendedresult", None) == a.SQLITE_IOERR_DATA:
+        return damaged(folder, "a page is not as it was written: its checksum is another")
+    return CollectionError(
+        f"The collection {where} cannot be read or written ({error}). What was committed before is safe. "
+        "Check the disk's space and the folder's permissions: it must be writable even for searching, "
+        "since SQLite keeps its log there."
+    )

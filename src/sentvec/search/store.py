@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from sentvec.errors import CollectionCorrupt, CollectionError, CollectionNotFound
 from sentvec.extras import require
 from sentvec.search.mark import acknowledge, acknowledged
+from sentvec.search.passages import BY_ID, TOGETHER, Passage, by_row, entry
 from sentvec.search.schema import (
     APPLICATION_ID,
     CHECKED,
@@ -28,11 +29,6 @@ from sentvec.search.schema import (
 from sentvec.search.types import Entry, FileState, Row
 from sentvec.search.words import segmented
 
-_ENTRIES = """SELECT p.row, p.id, p.text, f.path, p.line, p.end_line, r.metadata
-    FROM json_each(?) j JOIN passages p ON p.{column} = j.value LEFT JOIN records r USING (record)
-    LEFT JOIN files f USING (file)"""
-_ENTRIES_BY_ID = _ENTRIES.format(column="id")
-_ENTRIES_BY_ROW = _ENTRIES.format(column="row")
 _Key = TypeVar("_Key", int, str)
 
 
@@ -43,13 +39,14 @@ class Store:
         folder: the collection's folder.
     """
 
-    def __init__(self, folder: Path, busy_s: float, *, mend: bool = False) -> None:
+    def __init__(self, folder: Path, busy_s: float, *, mend: bool = False, cache_mib: int = 2) -> None:
         """Open the database that is in `folder`.
 
         Args:
             folder: the collection's.
             busy_s: seconds to wait for another process that is writing.
             mend: open it even where commits are lost, to go on without them.
+            cache_mib: memory for pages that were read; each one that is not there is held against its checksum anew.
 
         Raises:
             CollectionNotFound: there is none.
@@ -58,8 +55,9 @@ class Store:
         """
         self.folder = folder
         require("apsw", extra="search")
+        self._errors: AbstractContextManager[None] = translated(folder)
         self._file = folder / FILE
-        with self._errors():
+        with self._errors:
             if not self._file.is_file():
                 raise CollectionNotFound(
                     f"There is no collection in {str(folder)!r}. Make one with `sentvec index PATH -c {folder}`, "
@@ -72,7 +70,7 @@ class Store:
             try:
                 self._db.set_busy_timeout(int(busy_s * 1000))
                 self._db.execute("PRAGMA synchronous=FULL")  # with WAL: one fdatasync before commit returns
-                self._db.execute("PRAGMA foreign_keys=ON")
+                self._db.execute(f"PRAGMA foreign_keys=ON; PRAGMA cache_size=-{cache_mib << 10}")
                 if not logged and self._opened.st_size % self._value("PRAGMA page_size"):
                     raise damaged(folder, "its file ends within a page")  # SQLite would fill it up with zeros
                 self._check(mend=mend)
@@ -110,13 +108,10 @@ class Store:
         if lost > 0:
             acknowledge(self.folder, known - lost)
 
-    def _errors(self) -> AbstractContextManager[None]:
-        return translated(self.folder)
-
     @contextmanager
     def reading(self) -> Iterator[None]:
         """See one state of the collection throughout, whatever others commit meanwhile."""
-        with self._errors():
+        with self._errors:
             self._db.execute("BEGIN")
             try:
                 yield
@@ -132,7 +127,7 @@ class Store:
             CollectionError: the database has been deleted or replaced since it was opened.
             ModelMismatch: its vectors have been made anew with another model since then.
         """
-        with self._errors():
+        with self._errors:
             self._check_place()
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -172,29 +167,29 @@ class Store:
 
     def close(self) -> None:
         """Close the connection; the last one to close folds the write-ahead log into the database."""
-        with self._errors():
+        with self._errors:
             self._db.close()
 
     def select(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """Give the rows of a query of our own, one after the other."""
-        with self._errors():
+        with self._errors:
             yield from self._db.execute(sql, tuple(values))
 
     def change(self, sql: str, values: Sequence[Any] = ()) -> None:
         """Run a statement of our own, within `writing()`."""
-        with self._errors():
+        with self._errors:
             self._db.execute(sql, tuple(values)).fetchall()
 
     # What is stored ---------------------------------------------------------------------------------
 
     def meta(self) -> dict[str, Any]:
         """Return the collection's own facts: model, fingerprint, dim, metric, commits, the active generation."""
-        with self._errors():
+        with self._errors:
             return dict(self._db.execute("SELECT key, value FROM meta").fetchall())
 
     def commits(self) -> int:
         """Return how many commits there have been."""
-        with self._errors():
+        with self._errors:
             found = self._db.execute("SELECT value FROM meta WHERE key = 'commits'").fetchall()
             if not found:
                 raise damaged(self.folder, "it does not count its changes")
@@ -202,7 +197,7 @@ class Store:
 
     def counts(self) -> tuple[int, int]:
         """Return (passages, files)."""
-        with self._errors():
+        with self._errors:
             return self._value("SELECT count(*) FROM passages"), self._value("SELECT count(*) FROM files")
 
     def rows_where(self, condition: str, values: Sequence[Any] = ()) -> list[int]:
@@ -212,7 +207,7 @@ class Store:
             condition: SQL on the column `metadata`, our own text.
             values: what its question marks stand for.
         """
-        with self._errors():
+        with self._errors:
             found = self._db.execute(
                 # S608: the names are our own, values are bound
                 f"SELECT row FROM passages JOIN records USING (record) WHERE {condition} ORDER BY row",  # noqa: S608
@@ -230,7 +225,7 @@ class Store:
         """
         condition = "" if allowed is None else "AND rowid IN (SELECT value FROM json_each(?)) "
         values = (match, most) if allowed is None else (match, json.dumps(list(allowed)), most)
-        with self._errors():
+        with self._errors:
             found = self._db.execute(
                 # S608: the names are our own, values are bound
                 f"SELECT rowid, -rank FROM words WHERE words MATCH ? {condition}ORDER BY rank, rowid LIMIT ?",  # noqa: S608
@@ -240,24 +235,24 @@ class Store:
 
     def with_words(self, match: str) -> int:
         """Return how many passages a full-text query finds."""
-        with self._errors():
+        with self._errors:
             return int(self._value("SELECT count(*) FROM words WHERE words MATCH ?", (match,)))
 
     def row_of(self, id_: str) -> int | None:
         """Return the row of a passage, if it is there."""
-        with self._errors():
+        with self._errors:
             found = self._db.execute("SELECT row FROM passages WHERE id = ?", (id_,)).fetchall()
             return int(found[0][0]) if found else None
 
     def vectors_after(self, row: int, many: int, table: str = "vectors") -> list[tuple[int, bytes]]:
         """Return up to `many` (row, vector) past `row`, in order."""
         sql = f"SELECT row, vector, crc32 FROM {table} WHERE row > ? ORDER BY row LIMIT ?"  # noqa: S608, our own names
-        with self._errors():
+        with self._errors:
             return [self._sound(*one) for one in self._db.execute(sql, (row, many))]
 
     def vectors_of(self, digests: Iterable[str]) -> dict[str, bytes]:
         """Return digest -> vector of those texts that are stored."""
-        with self._errors():
+        with self._errors:
             found = self._db.execute(
                 "SELECT p.digest, v.vector, v.crc32 FROM json_each(?) j "
                 "JOIN passages p ON p.digest = j.value JOIN vectors v USING (row)",
@@ -273,26 +268,27 @@ class Store:
 
     def entries(self, ids: Sequence[str]) -> dict[str, Entry]:
         """Return id -> entry of those ids that are stored."""
-        with self._errors():
-            found = self._db.execute(_ENTRIES_BY_ID, (json.dumps(list(ids)),))
-            return {entry.id: entry for _, entry in map(self._entry, found)}
+        with self._errors:
+            found = self._db.execute(BY_ID, (json.dumps(list(ids)),))
+            return {held[1]: entry(self.folder, held) for held in found}
 
     def entries_of_rows(self, rows: Sequence[int]) -> dict[int, Entry]:
         """Return row -> entry of those rows that are stored."""
-        with self._errors():
-            found = self._db.execute(_ENTRIES_BY_ROW, (json.dumps(list(rows)),))
-            return dict(map(self._entry, found))
+        with self._errors:
+            return {row: entry(self.folder, held) for row, held in self.passages(rows).items()}
 
-    def _entry(self, found: tuple[Any, ...]) -> tuple[int, Entry]:
-        row, id_, text, source, line, end_line, stored = found
-        metadata = json.loads(stored or "null")
-        if not isinstance(metadata, dict):
-            raise damaged(self.folder, f"the metadata of {id_!r} is gone")
-        return row, Entry(id_, text, source, line, end_line, metadata)
+    def passages(self, rows: Sequence[int]) -> dict[int, Passage]:
+        """Return row -> what is stored, for those rows that are."""
+        found: dict[int, Passage] = {}
+        with self._errors:
+            for first in range(0, len(rows), TOGETHER):
+                part = tuple(rows[first : first + TOGETHER])
+                found |= {held[0]: held for held in self._db.execute(by_row(len(part)), part)}
+        return found
 
     def file(self, path: str) -> FileState | None:
         """Return what is known of a file."""
-        with self._errors():
+        with self._errors:
             found = self._db.execute(
                 "SELECT path, size, mtime_ns, sha256, read_ns FROM files WHERE path = ?", (path,)
             ).fetchall()
@@ -300,7 +296,7 @@ class Store:
 
     def paths(self) -> list[str]:
         """Return the paths of all files."""
-        with self._errors():
+        with self._errors:
             return [path for (path,) in self._db.execute("SELECT path FROM files ORDER BY path")]
 
     # Changes: within `writing()` only ---------------------------------------------------------------

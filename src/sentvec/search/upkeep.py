@@ -73,7 +73,9 @@ def remove_old(folder: Path, store: Store) -> None:
             remove_unused(path)
 
 
-def compact(folder: Path, busy_s: float, kind: str | None, recall: float, progress: bool | None) -> CompactReport:
+def compact(
+    folder: Path, busy_s: float, kind: str | None, recall: float | None, progress: bool | None
+) -> CompactReport:
     """Build a generation of all passages and put it in use; see `Collection.compact`."""
     begun = time.monotonic()
     store = Store(folder, busy_s)
@@ -81,12 +83,14 @@ def compact(folder: Path, busy_s: float, kind: str | None, recall: float, progre
         with upkeep(folder):
             remove_old(folder, store)
             known, before = identity(store), ledger.active(store)
+            wanted = ledger.recall(store) if recall is None else recall
             asked = kind if kind is not None else "auto" if before is None else before.kind
             factory_of(asked, known.dim, 1 << 20, known.metric)  # a mistyped kind should not cost reading everything
-            active, seq = build(store, known, asked, recall, progress)
+            active, seq = build(store, known, asked, wanted, progress)
             reached("before the switch")
             with store.writing():
                 ledger.activate(store, active, seq)
+                ledger.remember_recall(store, wanted)
             reached("after the switch")
             remove_old(folder, store)
             reached("after the removal")
@@ -199,11 +203,13 @@ def _size(folder: Path) -> int:
     return total
 
 
-def check_recall(recall: float) -> None:
-    """Refuse a recall that is no share.
+def check_recall(recall: float | None) -> None:
+    """Refuse a recall that is no share; None is that asked for last.
 
     Raises:
         InvalidInput: it is none.
     """
+    if recall is None:
+        return
     if isinstance(recall, bool) or not isinstance(recall, int | float) or not 0 < recall <= 1:
         raise InvalidInput(f"recall is {recall!r}; accepted: above 0, at most 1.")

@@ -25,7 +25,7 @@ from sentvec.search import ledger
 from sentvec.search.encoding import numbers
 from sentvec.search.generation import INDEX, BadGeneration, Generation, GoneGeneration
 from sentvec.search.opening import Identity, identity
-from sentvec.search.scan import Part, best, candidates
+from sentvec.search.scan import BLOCK, Part, best, candidates
 from sentvec.search.schema import changed, damaged
 from sentvec.search.store import Store
 from sentvec.search.types import Active
@@ -38,6 +38,7 @@ _log = logging.getLogger("sentvec")
 
 NARROW = 10_000  # rows that a filter leaves are compared one by one up to so many, or up to a fiftieth of all
 _LOAD = 8192  # vectors read from the database at once
+_TOGETHER = 64  # queries that an index is asked at once, which bounds what their candidates take
 
 
 class _Later:
@@ -112,6 +113,7 @@ class View:
         self.bad: dict[int, str] = {}
         self._later = _Later(known.dim)
         self._alive: Mask = np.zeros(0, np.bool_)
+        self._living = 0
         self._last_row = self._removed = self._commits = self._made = 0
 
     # To the database's state ------------------------------------------------------------------------
@@ -145,6 +147,7 @@ class View:
             rows = np.array(gone, dtype=np.int64)
             if self._generation is not None:
                 self._alive[self._generation.places_of(rows)] = False
+                self._living = int(np.count_nonzero(self._alive))
             self._later.remove(rows)
         first = self._last_row
         while part := store.vectors_after(self._last_row, _LOAD):
@@ -186,7 +189,8 @@ class View:
                 raise BadGeneration(str(error)) from error
             raise
         self._generation = generation
-        self._alive = np.ones(len(generation.rows), np.bool_)
+        self._living = len(generation.rows)
+        self._alive = np.ones(self._living, np.bool_)
 
     def _set_aside(self, number: int, reason: str) -> None:
         self.bad[number] = reason
@@ -221,7 +225,7 @@ class View:
     @property
     def indexed(self) -> int:
         """How many passages are in the generation."""
-        return int(np.count_nonzero(self._alive)) if self._generation is not None else 0
+        return self._living if self._generation is not None else 0
 
     @property
     def tuning(self) -> Tuning | None:
@@ -250,16 +254,19 @@ class View:
         """
         rows = checked(queries, self._dim)
         rows = unit(rows) if self._metric == "cosine" else rows
-        parts: list[list[Part]] = [[] for _ in rows]
-        if self._generation is not None:
-            look = partial(self._look, self._generation)
-            for mine, places in zip(parts, self._in_generation(rows, k, allowed, recall, exact), strict=True):
-                mine.append((places, look))
-        keep = self._later.alive if allowed is None else _kept(self._later.rows, self._later.alive, allowed)
-        found = candidates(rows, self._later.vectors, k, keep, self._later.longest)
-        for mine, places in zip(parts, found, strict=True):
-            mine.append((places, self._later.look))
-        return [best(query, k, mine) for query, mine in zip(rows, parts, strict=True)]
+        found: list[tuple[Array, Ids]] = []
+        for first in range(0, len(rows), _TOGETHER):
+            part = rows[first : first + _TOGETHER]
+            parts: list[Part] = []
+            if self._generation is not None:
+                places = self._in_generation(part, k, allowed, recall, exact)
+                parts.append((places, partial(self._look, self._generation)))
+            if self._later.living:
+                keep = self._later.alive if allowed is None else _kept(self._later.rows, self._later.alive, allowed)
+                places = candidates(part, self._later.vectors, k, keep, self._later.longest)
+                parts.append((places, self._later.look))
+            found += best(part, k, parts)
+        return found
 
     def vectors_of(self, rows: Ids) -> tuple[Ids, Array]:
         """Return those of the rows that there are, and their vectors as they are compared."""
@@ -278,21 +285,22 @@ class View:
         """Return the places of candidates in the generation, for each query."""
         held = self._generation
         assert held is not None
-        keep = self._alive
+        keep, count = self._alive, self._living
         if allowed is not None:
             places = held.places_of(allowed)
             places = places[self._alive[places]]
             if len(places) <= max(NARROW, len(held.rows) // 50):
-                return [places] * len(queries)
+                return self._among(held, places, queries, k)
             keep = np.zeros(len(held.rows), np.bool_)
             keep[places] = True
-        count = int(np.count_nonzero(keep))
+            count = len(places)
         mask = keep if count < len(held.rows) else None
         if self._index is None or exact or k >= count:
             return self._scanned(held, queries, k, mask)
-        found, _ = self._index.search(queries, k, recall=recall, allowed=mask)
-        lines = [np.unique(line[line >= 0]) for line in found]
-        short = [n for n, line in enumerate(lines) if len(line) < min(k, count)]
+        found = self._index.near(queries, k, self._index.point(recall), mask)
+        full = found.shape[1] >= k and found.min() >= 0
+        lines = list(found) if full else [line[line >= 0] for line in found]
+        short = [] if full else [n for n, line in enumerate(lines) if len(line) < k]
         if short:  # the index came to an end before it had enough
             for n, line in zip(short, self._scanned(held, queries[short], k, mask), strict=True):
                 lines[n] = line
@@ -302,6 +310,17 @@ class View:
         with self._sound(held):
             held.check_vectors()
         return candidates(queries, held.vectors, k, keep, held.manifest.longest)
+
+    def _among(self, held: Generation, places: Ids, queries: Array, k: int) -> Sequence[Ids]:
+        """Return which of these places may be among the k nearest."""
+        near: list[list[Ids]] = [[places[:0]] for _ in queries]
+        for first in range(0, len(places), BLOCK):
+            part = places[first : first + BLOCK]
+            _, vectors = self._look(held, part)
+            found = candidates(queries, vectors, k, None, held.manifest.longest)
+            for mine, some in zip(near, found, strict=True):
+                mine.append(part[some])
+        return [np.concatenate(mine) for mine in near]
 
     def _look(self, held: Generation, places: Ids) -> tuple[Ids, Array]:
         with self._sound(held):
