@@ -2,12 +2,12 @@
 
     python benchmarks/search_speed.py kinds --size 10000 [--only KIND ...] [--record]
     python benchmarks/search_speed.py collection --size 100000 [--only KIND ...] [--record]
+    python benchmarks/search_speed.py large --size 1000000 [--only KIND ...] [--record]
 
-The vectors are all-MiniLM-L6-v2's of real texts (banking77, STS-B, SICK: 33,000 different ones), which are repeated
-with seeded noise where more are wanted: a repeat has a cosine of about 0.86 with its original. Queries are 500 of the
-texts that are not among them. Everything runs on one thread, in turns on a machine that others may use, so processor
-time is what counts. Peers get the same vectors: usearch and hnswlib with 32 links for each vector, and the queue that
-first reaches the wanted recall of those tried; plain faiss is the same index, called as its documentation calls it.
+`search_data.py` says what the vectors are, `search_large.py` what the third does. The first two run on one thread, in
+turns on a machine that others may use, so processor time is what counts. Peers get the same vectors: usearch and
+hnswlib with 32 links for each vector, and the queue that first reaches the wanted recall of those tried; plain faiss is
+the same index, called as its documentation calls it.
 
 Each line is kept in build/bench/search_speed, so that an interrupted run goes on where it was.
 """
@@ -15,7 +15,6 @@ Each line is kept in build/bench/search_speed, so that an interrupted run goes o
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import tempfile
@@ -27,58 +26,28 @@ from typing import Any
 import faiss
 import numpy as np
 from machine import keep, machine
-from numpy.typing import NDArray
-from postprocess import DATA, MODEL
+from search_data import (
+    ASKED,
+    DATA,
+    KEPT,
+    RECALL,
+    Array,
+    Given,
+    K,
+    Places,
+    exact,
+    given,
+    keep_one,
+    recall,
+    told_of_load,
+)
 
-from sentvec import Collection, Embedder
-from sentvec.evaluate.vectors import Vectors
+from sentvec import Collection
 from sentvec.index.ann import AnnIndex
 from sentvec.index.kinds import build, in_blocks
 from sentvec.index.menu import KINDS
-from sentvec.index.rows import unit
 
-BUILD = Path(__file__).resolve().parents[1] / "build" / "bench"
-KEPT = BUILD / "search_speed"
-ASKED, K, RECALL = 500, 10, 0.95
-NOISE = 0.03
 SHARES = (0.5, 0.1, 0.01, 0.001)
-Array = NDArray[np.float32]
-Places = NDArray[np.int64]
-
-
-def texts(data: Path) -> list[str]:
-    found = []
-    for part in ("train", "test"):
-        with (data / "classification" / "banking77" / f"{part}.csv").open(newline="", encoding="utf-8") as file:
-            found += [row["text"] for row in csv.DictReader(file)]
-    for part in ("train", "dev", "test"):
-        with (data / "sts" / "stsb" / f"stsb-en-{part}.csv").open(newline="", encoding="utf-8") as file:
-            found += [text for row in csv.reader(file) for text in row[:2]]
-    lines = (data / "sts" / "sick" / "SICK_train.txt").read_text(encoding="utf-8").splitlines()[1:]
-    return list(dict.fromkeys([*found, *(text for line in lines for text in line.split("\t")[1:3])]))
-
-
-def given(data: Path, size: int) -> tuple[Array, Array]:
-    """Return vectors (size, 384) and queries (500, 384)."""
-    model = Embedder.from_pretrained(MODEL)
-    real = unit(Vectors(model, cache=BUILD / "search" / "vectors", progress=False).encode(texts(data)))
-    real = real[np.random.default_rng(0).permutation(len(real))]
-    queries, rows = real[:ASKED], real[ASKED:]
-    blocks = [rows[:size]]
-    random = np.random.default_rng(1)
-    while sum(map(len, blocks)) < size:
-        blocks.append(unit(rows + NOISE * random.standard_normal(rows.shape, np.float32)))
-    return np.ascontiguousarray(np.concatenate(blocks)[:size]), queries
-
-
-def exact(vectors: Array, queries: Array) -> Places:
-    index = faiss.IndexFlatIP(vectors.shape[1])
-    index.add(vectors)
-    return index.search(queries, K)[1]
-
-
-def recall(found: Places, truth: Places) -> float:
-    return float(np.mean([len(np.intersect1d(a, b)) / K for a, b in zip(found, truth, strict=True)]))
 
 
 def single(ask: Callable[[Array], Any], queries: Array, least: float = 0.5) -> float:
@@ -194,24 +163,6 @@ def peer(
     }
 
 
-class Given:
-    """A model whose text is the number of a vector."""
-
-    name, fingerprint, similarity_name, passage_tokens = "given", "given", "cosine", 256
-
-    def __init__(self, vectors: Array) -> None:
-        self._vectors, self.dim = vectors, vectors.shape[1]
-
-    def encode_document(self, given_: list[str], *, progress: bool | None = None) -> Array:
-        return self._vectors[[int(text) for text in given_]]
-
-    def encode_query(self, given_: list[str], *, progress: bool | None = None) -> Array:
-        return self.encode_document(given_)
-
-    def token_spans(self, text: str) -> list[tuple[int, int]]:
-        return [(0, len(text))]
-
-
 def of_collection(kinds: list[str], vectors: Array, queries: Array, truth: Places) -> Iterator[dict[str, Any]]:
     """Measure a collection with each kind of index beside the faiss index alone, and its recall under filters."""
     path, model = KEPT / f"{len(vectors)}.sv", Given(vectors)
@@ -234,7 +185,7 @@ def measured(
     collection: Collection, path: Path, model: Given, kind: str, vectors: Array, queries: Array, truth: Places
 ) -> dict[str, Any]:
     begun = time.perf_counter()
-    with Collection.open(path, model) as again:
+    with Collection.open(path, model) as again:  # and the first search, which reads the index
         again.search(queries[0], K)
         opened = time.perf_counter() - begun
     found = np.array([[int(hit.id) for hit in collection.search(query, K)] for query in queries])
@@ -242,6 +193,7 @@ def measured(
         "kind": kind,
         "recall": recall(found, truth),
         "ms": single(lambda asked: collection.search(asked[0], K), queries),
+        "batch": batched(lambda asked: collection.search_many(asked, K), queries),
         "opened": opened,
         "disk": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / len(vectors),
     }
@@ -285,19 +237,21 @@ def table_of_collection(size: int, lines: list[dict[str, Any]]) -> list[str]:
     found = [
         f"# A collection of {size:,} passages",
         "",
-        f"{ASKED} queries by vector, one at a time on one thread, processor time; beside the faiss index alone. Under "
-        "a filter that leaves a share of the passages: recall@10, and milliseconds once the filter's rows are known.",
+        f"{ASKED} queries by vector on one thread, one at a time (`search`) and in a batch (`search_many`), processor "
+        "time; beside the faiss index alone. To open is with the first search. Under a filter that leaves a share of "
+        "the passages: recall@10, and milliseconds once the filter's rows are known.",
         "",
-        f"| index | recall@10 | ms a query | faiss alone, ms | over it | open s | bytes on disk a passage "
-        f"| {' | '.join(f'{share:.1%}' for share in SHARES)} |",
-        "|---" * (7 + len(SHARES)) + "|",
+        "| index | recall@10 | ms a query | faiss alone, ms | over it | ms in a batch | faiss's batch, ms | over it "
+        f"| open s | bytes on disk a passage | {' | '.join(f'{share:.1%}' for share in SHARES)} |",
+        "|---" * (10 + len(SHARES)) + "|",
     ]
     for one in lines:
-        over = one["ms"] / one["plain"]["ms"] - 1
+        over, bare = one["ms"] / one["plain"]["ms"] - 1, one["plain"]["batch"]
+        batch = f"{one['batch']:.3f} | {bare:.3f} | {one['batch'] / bare - 1:+.0%}" if "batch" in one else " | | "
         shares = " | ".join(f"{one[str(s)]['recall']:.3f}, {one[str(s)]['ms']:.2f} ms" for s in SHARES)
         found.append(
             f"| {one['kind']} | {one['recall']:.3f} | {one['ms']:.3f} | {one['plain']['ms']:.3f} | {over:+.0%} "
-            f"| {one['opened']:.2f} | {one['disk']:,.0f} | {shares} |"
+            f"| {batch} | {one['opened']:.2f} | {one['disk']:,.0f} | {shares} |"
         )
     add = max((one["add"] for one in lines), default=0)
     return [*found, "", f"Adding took {1e6 * add:.0f} µs of processor time a passage, without the model's work."]
@@ -305,18 +259,23 @@ def table_of_collection(size: int, lines: list[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("kinds", "collection"))
+    parser.add_argument("what", choices=("kinds", "collection", "large"))
     parser.add_argument("--size", type=int, default=10_000)
     parser.add_argument("--only", nargs="*", help="kinds to measure; those that are kept already are shown as well")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--record", action="store_true", help="keep the table in benchmarks/results")
     args = parser.parse_args()
+    if args.what == "large":
+        from search_large import large
+
+        foot = f"Measured on {machine('faiss-cpu', 'apsw')}."
+        keep(f"search-large-{args.size}", [*large(args.data, args.size, args.only), "", foot], args.record)
+        return
     faiss.omp_set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
     peers = {"usearch": usearch, "hnswlib": hnswlib}
     names = [*KINDS, *peers] if args.what == "kinds" else ["flat", "hnsw", "ivf-sq8"]
     place = KEPT / f"{args.what}-{args.size}"
-    place.mkdir(parents=True, exist_ok=True)
     todo = [name for name in args.only if name in names] if args.only is not None else names
     if todo:
         vectors, queries = given(args.data, args.size)
@@ -324,14 +283,14 @@ def main() -> None:
         if args.what == "kinds":
             for name in todo:
                 one = peers[name](vectors, queries, truth) if name in peers else ours(name, vectors, queries, truth)
-                (place / f"{name}.json").write_text(json.dumps(one))
+                keep_one(place / f"{name}.json", one)
         else:
             for one in of_collection(todo, vectors, queries, truth):
-                (place / f"{one['kind']}.json").write_text(json.dumps(one))
+                keep_one(place / f"{one['kind']}.json", one)
     lines = [json.loads((place / f"{name}.json").read_text()) for name in names if (place / f"{name}.json").exists()]
     table = table_of_kinds if args.what == "kinds" else table_of_collection
     foot = f"Measured on {machine('faiss-cpu', 'apsw')}."
-    keep(f"search-{args.what}-{args.size}", [*table(args.size, lines), "", foot], args.record)
+    keep(f"search-{args.what}-{args.size}", [*table(args.size, lines), "", foot, *told_of_load(lines)], args.record)
 
 
 if __name__ == "__main__":
