@@ -60,9 +60,22 @@ def test_a_collection_that_is_whole(folder):
         assert pets.repair().repaired == ()
 
 
+@pytest.mark.parametrize("text", ["!?", "\u0897\u1c89", "\u0897 cat", "\U00031350", "a" * 5000])
+def test_texts_without_words_that_sqlite_knows_are_whole(folder, text):
+    with Collection.open(folder, FakeModel()) as pets:
+        pets.add([text])
+        assert pets.verify().clean
+
+
 DAMAGE = {
     "words": ("DELETE FROM words WHERE rowid = 2", "words"),
     "more words": ("INSERT INTO words(rowid, text) VALUES (77, 'x')", "words"),
+    "list of words' segments": ("UPDATE words_data SET block = zeroblob(9) WHERE id = 10", "words"),
+    "no list of them": ("DELETE FROM words_data WHERE id = 10", "database"),
+    "segments of words": ("UPDATE words_data SET block = zeroblob(length(block)) WHERE id > 10", "database"),
+    "averages of words": ("UPDATE words_data SET block = zeroblob(3) WHERE id = 1", "words"),
+    "number of words": ("UPDATE words_docsize SET sz = x'ff' WHERE id = 2", "words"),
+    "format of words": ("DELETE FROM words_config", "database"),
     "vector": ("UPDATE vectors SET vector = zeroblob(128) WHERE row = 2", "vectors"),
     "no vector": ("DELETE FROM vectors WHERE row = 2", "vectors"),
     "vector of nothing": ("INSERT INTO vectors VALUES (99, zeroblob(128), 0)", "orphans"),

@@ -14,11 +14,14 @@ from sentvec.progress import track
 from sentvec.search import ledger
 from sentvec.search.encoding import Encoding
 from sentvec.search.opening import Identity
+from sentvec.search.schema import WORDS
 from sentvec.search.store import Store
 from sentvec.search.types import Problem, VerifyReport
 from sentvec.search.upkeep import upkeep
 from sentvec.search.verify import verify
 from sentvec.search.words import segmented
+
+_TEXTS = "SELECT row, text FROM passages WHERE row > ? ORDER BY row LIMIT 512"
 
 
 def repair(
@@ -41,10 +44,7 @@ def repair(
         kind = None
         with upkeep(folder):
             for problem in before.problems:
-                if problem.kind == "database":
-                    with store.writing():
-                        store.change("REINDEX")
-                elif problem.kind in ("words", "orphans", "vectors", "texts"):
+                if problem.kind in _MEND:
                     with store.writing():
                         _MEND[problem.kind](store, problem, encoding)
             active = ledger.active(store)
@@ -65,11 +65,24 @@ def repair(
     return replace(after, seconds=time.monotonic() - begun, repaired=mended)
 
 
+def _database(store: Store, problem: Problem, encoding: Encoding | None) -> None:
+    """Make again what follows from tables that can be read: the words by FTS5, whose tables no REINDEX makes again."""
+    if "fts5" in problem.told:
+        _words(store, problem, encoding)
+    else:
+        store.change("REINDEX")
+
+
 def _words(store: Store, problem: Problem, encoding: Encoding | None) -> None:
-    """Cut the text of every passage to words again."""
-    store.change("INSERT INTO words(words) VALUES ('delete-all')")
-    for row, text in list(store.select("SELECT row, text FROM passages")):
-        store.change("INSERT INTO words(rowid, text) VALUES (?, ?)", (row, segmented(text)))
+    """Cut the text of every passage to words again, into a new table: the old one may not even be emptied."""
+    store.change("INSERT OR IGNORE INTO words_config VALUES ('version', 4)")  # without it, it cannot be dropped
+    store.change("DROP TABLE words")
+    store.change(WORDS)
+    last = 0
+    while part := list(store.select(_TEXTS, (last,))):
+        last = part[-1][0]
+        for row, text in part:
+            store.change("INSERT INTO words(rowid, text) VALUES (?, ?)", (row, segmented(text)))
 
 
 def _orphans(store: Store, problem: Problem, encoding: Encoding | None) -> None:
@@ -97,4 +110,4 @@ def _texts(store: Store, problem: Problem, encoding: Encoding | None) -> None:
         store.change("UPDATE passages SET digest = '' WHERE row = ?", (row,))
 
 
-_MEND = {"words": _words, "orphans": _orphans, "vectors": _vectors, "texts": _texts}
+_MEND = {"database": _database, "words": _words, "orphans": _orphans, "vectors": _vectors, "texts": _texts}

@@ -52,9 +52,11 @@ INSERT INTO meta VALUES ('commits', 0);
 # in order, so that an index in memory need not compare all rows; those that a new generation does not hold are
 # forgotten when it becomes active. `generations`: the folder of index files that is in use, at most one. `shards`:
 # parts of bulk encoding that are in already.
-_TWO = """
+WORDS = """
 CREATE VIRTUAL TABLE words USING fts5(
     text, content='', contentless_delete=1, tokenize='porter unicode61 remove_diacritics 2');
+"""
+_REST = """
 CREATE TABLE removed(seq INTEGER PRIMARY KEY AUTOINCREMENT, row INTEGER NOT NULL) STRICT;
 CREATE TABLE generations(
     generation INTEGER PRIMARY KEY, kind TEXT NOT NULL, rows INTEGER NOT NULL, last_row INTEGER NOT NULL,
@@ -66,6 +68,7 @@ CREATE TRIGGER removing AFTER DELETE ON passages BEGIN
 END;
 INSERT INTO meta VALUES ('generation', 0);
 """
+_TWO = WORDS + _REST
 
 
 @cache
