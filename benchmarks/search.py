@@ -125,6 +125,16 @@ def shown(score: float) -> str:
     return "not measured" if np.isnan(score) else f"{score:.4f}"
 
 
+def missing(kept: dict[str, dict[str, object]]) -> list[str]:
+    """Return the lines that say which sets and ways are not in the table."""
+    told = [name for name in SETS if name not in kept]
+    for way in WAYS:
+        of = [name for name, one in kept.items() if way not in one]
+        if of:
+            told.append(f"{way} of {', '.join(of)}" if len(of) < len(kept) else way)
+    return ["", f"Not run: {'; '.join(told)}."] if told else []
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="*", default=SETS, choices=SETS)
@@ -141,7 +151,8 @@ def main() -> None:
             found = measured(args.data / "retrieval" / name, model, second=args.second)
             (KEPT / f"{name}.json").write_text(json.dumps(found))
     kept = {name: json.loads((KEPT / f"{name}.json").read_text()) for name in SETS if (KEPT / f"{name}.json").exists()}
-    keep("search", [*table(kept), "", f"Measured on {machine('torch', 'apsw', 'faiss-cpu')}."], args.record)
+    foot = f"Measured on {machine('torch', 'apsw', 'faiss-cpu')}."
+    keep("search", [*table(kept), "", foot, *missing(kept)], args.record)
 
 
 if __name__ == "__main__":

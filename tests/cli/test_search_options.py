@@ -113,9 +113,13 @@ def test_like_a_passage(asked, loaded):
         (("night", "--where", "[" * 100_000), "is no JSON"),
         (("night", "--where", "[]"), "accepted: a dict"),
         (("night", "--where", '{"year": {"$gt": 5}}'), "operator '$gt' of 'year' is not known"),
+        (("night", "--where", '{"year": {"$gt": 5}}', "--store", "rows.sv"), "operator '$gt' of 'year' is not known"),
+        (("  ",), "The query is empty"),
+        (("  ", "--words"), "The query is empty"),
+        (("  ", "--store", "rows.sv"), "The query is empty"),
     ],
     ids=str,
 )
-def test_what_cannot_be_asked(asked, arguments, told):
+def test_what_cannot_be_asked_is_told_before_a_model_is_loaded(asked, loaded, arguments, told):
     _, err, code = asked(*arguments)
-    assert code == 1 and told in err
+    assert code == 1 and told in err and loaded == []

@@ -56,6 +56,11 @@ def search(
     if words and (hybrid or rerank or diversity):
         raise InvalidInput("--words ranks by words alone; leave out --hybrid, --rerank and --diversity.")
     condition = None if where is None else _filter(where)
+    from sentvec.search.query import question, worded
+
+    question(k, condition, diversity=diversity)  # a mistyped filter should not cost loading a model
+    if like is None:
+        worded(asked)
     if store is not None:
         if like or rerank or diversity:
             raise InvalidInput("--like, --rerank and --diversity work on collections, not on a --store.")
