@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,5 +66,7 @@ def strict(tiny: Path, collection: Path, heads: dict[str, Path]) -> Iterator[Run
     limits += ["--cors", "https://example.org", "--processes", "1", "--no-truncate", "--log-requests"]
     limits += ["--collection", str(collection), "--reranker", str(heads["reranker"])]
     limits += [part for name in heads if name != "reranker" for part in ("--task", f"{name}={heads[name]}")]
-    with serving(tiny, *limits, env={"SENTVEC_API_KEY": f"other, {KEY}"}) as running:
+    clients = {"few-requests": {"key": "a few", "requests": 3}, "few-tokens": {"key": "a bit", "tokens": 40}}
+    keys = {"SENTVEC_API_KEY": f"other, {KEY}", "SENTVEC_CLIENTS": json.dumps(clients)}
+    with serving(tiny, *limits, env=keys) as running:
         yield running

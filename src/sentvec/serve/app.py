@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sentvec.serve.budgets import Budget, budget
 from sentvec.serve.http import Call, Message, Receive, Reply, Route, Send, plain, read_body, read_json, reply
 from sentvec.serve.refusals import Refused
 from sentvec.serve.service import Asked, Service
 from sentvec.serve.settings import Settings
+from sentvec.serve.tracing import Spans
 
 _log = logging.getLogger("sentvec.serve")
 
@@ -32,10 +34,12 @@ class App:
     Args:
         service: the engine.
         routes: all paths that are answered.
+        spans: told of what was answered.
     """
 
-    def __init__(self, service: Service, routes: Sequence[Route]) -> None:
+    def __init__(self, service: Service, routes: Sequence[Route], spans: Spans | None = None) -> None:
         self.service = service
+        self.spans = spans
         self.settings = service.settings
         self.routes: dict[str, dict[str, Route]] = {}
         for route in routes:
@@ -43,6 +47,12 @@ class App:
         self.active = 0
         self._hosts = _names(self.settings)
         self._keys = tuple(key.encode() for key in self.settings.keys)
+        metrics = service.metrics
+        plain_keys = len(self._keys) - len(self.settings.clients)
+        named = [
+            Budget(one, lambda name, tokens: metrics.key_tokens.add(tokens, name)) for one in self.settings.clients
+        ]
+        self._budgets = (*[Budget()] * plain_keys, *named)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request; see the ASGI specification."""
@@ -80,6 +90,8 @@ class App:
             extra = (("access-control-allow-origin", origin), ("vary", "origin"))
             answer = Reply(answer.body, answer.status, answer.kind, answer.headers + extra)
         self._count(route, method, answer, asked)
+        if self.spans is not None:
+            self.spans.tell(headers, method, route.path if route is not None else "other", answer.status, asked)
         return answer
 
     async def _answer(
@@ -102,6 +114,7 @@ class App:
             raise Refused("method", f"{method} is not for {path}; use {' or '.join(allow)}.", allow=allow)
         if not route.engine:
             return await route.handler(Call(self.service, await self._body(route, headers, receive), asked, path))
+        budget.get().request()
         self._check_room()
         body = await self._body(route, headers, receive)
         self._check_room()
@@ -126,8 +139,10 @@ class App:
         scheme, _, shown = headers.get(b"authorization", b"").partition(b" ")
         shown = shown.strip() if scheme.lower() == b"bearer" else b""
         # every key is compared, whatever the first one says, so that time tells nothing
-        if not sum([hmac.compare_digest(shown, key) for key in self._keys]):
+        fits = [hmac.compare_digest(shown, key) for key in self._keys]
+        if not sum(fits):
             raise Refused("unauthorised", "a key is needed, or the one given is not known: Authorization: Bearer KEY.")
+        budget.set(self._budgets[fits.index(True)])
 
     def _check_host(self, headers: Mapping[bytes, bytes]) -> None:
         """Refuse pages of other names that let those names point here (DNS rebinding), where no key protects."""
@@ -176,6 +191,8 @@ class App:
         seconds = time.monotonic() - asked.begun
         metrics = self.service.metrics
         metrics.responses.add(1, route.path if route is not None else "other", str(answer.status))
+        if name := budget.get().name:
+            metrics.key_requests.add(1, name, str(answer.status))
         if asked.texts and answer.status == 200:
             parts = (seconds, asked.tokenised_s, asked.queued_s, asked.encoded_s)
             metrics.answered(asked.texts, asked.tokens, parts)

@@ -125,6 +125,8 @@ class Metrics:
         self.length = Histogram("te_request_input_length", "Tokens of a request.", SIZES)
         self.batch_texts = Histogram("te_batch_next_size", "Texts of a batch.", SIZES)
         self.batch_tokens = Histogram("te_batch_next_tokens", "Tokens of a batch.", SIZES)
+        self.key_requests = Counter("te_key_requests", "Answers by a key's name and status code.", "key", "code")
+        self.key_tokens = Counter("te_key_tokens", "Tokens by a key's name.", "key")
         self._gauges: list[Gauge] = []
 
     def watch(self, name: str, about: str, look: Callable[[], float]) -> None:

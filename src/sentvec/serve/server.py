@@ -17,6 +17,7 @@ from sentvec.serve.routes import routes
 from sentvec.serve.service import Service
 from sentvec.serve.settings import Settings
 from sentvec.serve.surfaces.search import check
+from sentvec.serve.tracing import Spans
 
 if TYPE_CHECKING:
     import uvicorn
@@ -28,7 +29,7 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     Raises:
-        MissingExtra: the extra `serve` is not installed.
+        MissingExtra: the extra `serve` is not installed, or `otel` where spans are asked for.
         InvalidInput: the address cannot be listened on.
         SentvecError: a model or the collection cannot be loaded.
     """
@@ -38,11 +39,12 @@ def serve(settings: Settings) -> None:
 
     _set_up_log()
     _allow_files()
+    spans = Spans() if settings.otel else None
     listener = _bound(settings)
     service = Service(settings, check)
     try:
         service.load()
-        app = App(service, routes(service))
+        app = App(service, routes(service), spans)
         config = lib.Config(
             app,
             http=guarded(settings.receive_s, settings.max_connections),
@@ -62,6 +64,8 @@ def serve(settings: Settings) -> None:
     finally:
         listener.close()
         service.close()
+        if spans is not None:
+            spans.close()
     _log.info("ended")
 
 
@@ -82,7 +86,10 @@ def _run(server: uvicorn.Server, service: Service, listener: socket.socket) -> N
 
         if hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, reload)
-        listener.listen(server.config.backlog)
+        try:
+            listener.listen(server.config.backlog)
+        except OSError as error:  # another server took the port while this one loaded its models
+            raise _taken(host, port, error) from None
         facts = {"url": f"http://{f'[{host}]' if ':' in host else host}:{port}", "model": service.now.name}
         _log.info("listening", extra={"facts": facts})
         await server.serve(sockets=[listener])
@@ -120,11 +127,15 @@ def _bound(settings: Settings) -> socket.socket:
         listener.bind((settings.host, settings.port))
     except OSError as error:
         listener.close()
-        raise InvalidInput(
-            f"{settings.host}:{settings.port} cannot be listened on: {error.strerror or error}. Give another --host "
-            "or --port; port 0 takes a free one."
-        ) from None
+        raise _taken(settings.host, settings.port, error) from None
     return listener
+
+
+def _taken(host: str, port: int, error: OSError) -> InvalidInput:
+    return InvalidInput(
+        f"{host}:{port} cannot be listened on: {error.strerror or error}. Give another --host or --port; port 0 takes "
+        "a free one."
+    )
 
 
 def _allow_files() -> None:
@@ -139,7 +150,7 @@ def _allow_files() -> None:
 def _set_up_log() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Lines())
-    for name in ("sentvec.serve", "uvicorn.error"):
+    for name in ("sentvec.serve", "uvicorn.error", "opentelemetry"):
         log = logging.getLogger(name)
         log.handlers[:] = [handler]
         log.propagate = False

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from sentvec.batch import TokenIds
 from sentvec.errors import InvalidInput, NonFiniteOutput, SentvecError
 from sentvec.serve import costs
+from sentvec.serve.budgets import budget
 from sentvec.serve.generation import Generation
 from sentvec.serve.metrics import Metrics
 from sentvec.serve.queue import Request
@@ -53,6 +54,7 @@ class Asked:
         begun: when it arrived, on the monotonic clock.
         tokens, texts: what it cost, for its log line and headers.
         tokenised_s, queued_s, encoded_s: where its time went.
+        steps: the same, as (name, begun, ended) on the monotonic clock.
     """
 
     now: Generation
@@ -63,6 +65,7 @@ class Asked:
     tokenised_s: float = 0.0
     queued_s: float = 0.0
     encoded_s: float = 0.0
+    steps: list[tuple[str, float, float]] = field(default_factory=list)
 
 
 class Service:
@@ -166,7 +169,9 @@ class Service:
         about = sum(min(length // costs.CHARACTERS, most) for length in lengths) if characters > HERE else 0
         with wanted(), asked.now.queue.reserved(about):
             rows = await self.aside(partial(asked.now.reader.read, texts, prefix, truncate=cut, left=left), characters)
-        asked.tokenised_s += time.monotonic() - begun
+        ended = time.monotonic()
+        asked.tokenised_s += ended - begun
+        asked.steps.append(("tokenise", begun, ended))
         return rows
 
     def limit_texts(self, count: int) -> None:
@@ -311,10 +316,13 @@ class Service:
 
         deadline = time.monotonic() + self.settings.deadline_s
         request = Request(work, rows, costs, deadline, asked.left, done)
-        asked.now.queue.admit(request)
-        await waiting
+        with budget.get().spending(tokens):
+            asked.now.queue.admit(request)
+            await waiting
+        taken, ended = request.admitted + request.queued_s, time.monotonic()
         asked.queued_s += request.queued_s
-        asked.encoded_s += max(0.0, time.monotonic() - request.admitted - request.queued_s)
+        asked.encoded_s += max(0.0, ended - taken)
+        asked.steps += [("queue", request.admitted, taken), ("encode", taken, max(taken, ended))]
         if request.error is not None:
             raise _refusal(request.error)
         return request.results

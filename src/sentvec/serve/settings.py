@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from sentvec.errors import InvalidInput
+from sentvec.serve.budgets import Allowance
 
 PREFIX = "SENTVEC_"
 SECRET = ("api_key",)
@@ -48,10 +51,13 @@ class Settings:
         drain_s: seconds that requests have to end after SIGTERM.
         truncate: whether texts that are too long are cut where the request does not say.
         api_key: what clients must send as "Authorization: Bearer KEY"; several with commas between them.
+        clients: keys with names and budgets: tables [clients.NAME] of a file with key, requests and tokens (a minute)
+            and concurrent_tokens; in the environment, the same as JSON.
         cors: origins that web pages may call from, with commas between them; "*" is any.
         hosts: names that clients may call the server by, besides localhost, with commas between them; "*" is any.
             Only looked at where the server listens on this machine alone and asks for no key.
         log_requests: write a line for every request.
+        otel: send OpenTelemetry spans; the variables OTEL_… say where to.
         page: serve the page at /.
     """
 
@@ -82,9 +88,11 @@ class Settings:
     drain_s: float = 30.0
     truncate: bool = True
     api_key: str = ""
+    clients: tuple[Allowance, ...] = ()
     cors: str = ""
     hosts: str = ""
     log_requests: bool = False
+    otel: bool = False
     page: bool = True
 
     def __post_init__(self) -> None:
@@ -96,6 +104,8 @@ class Settings:
                 raise InvalidInput(f"{name} is {getattr(self, name)}, which should be above 0.")
         if not 0 <= self.port <= 65535:
             raise InvalidInput(f"port is {self.port}, which should be from 0 to 65535.")
+        if self.clients and len(set(self.keys)) < len(self.keys):
+            raise InvalidInput("a key is given twice; give each client one of its own.")
         for one in self.task:
             if "=" not in one:
                 raise InvalidInput(f"task is {one!r}; give TASK=MODEL, such as ner=folder.")
@@ -103,7 +113,7 @@ class Settings:
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys that clients may show."""
-        return _parts(self.api_key)
+        return (*_parts(self.api_key), *(client.key for client in self.clients))
 
     @property
     def origins(self) -> tuple[str, ...]:
@@ -118,6 +128,7 @@ class Settings:
     def shown(self) -> dict[str, Any]:
         """Return all settings as /info tells them, without secrets."""
         told = {one.name: getattr(self, one.name) for one in fields(self)}
+        told["clients"] = [asdict(one) | {"key": "set"} for one in self.clients]
         return {name: ("set" if value else "") if name in SECRET else value for name, value in told.items()}
 
 
@@ -139,17 +150,43 @@ def settings(
     for name, value in _read(file).items():
         if name not in kinds:
             raise InvalidInput(f"{file} sets {name!r}, which is not known. Known: {', '.join(kinds)}.")
-        found[name] = _typed(name, value, kinds[name], f"{file}")
+        found[name] = _clients(value) if name == "clients" else _typed(name, value, kinds[name], f"{file}")
     for name, kind in kinds.items():
         given = (os.environ if environment is None else environment).get(PREFIX + name.upper())
         if given is not None:
-            found[name] = _parsed(name, given, kind)
+            found[name] = _clients(_json(given)) if name == "clients" else _parsed(name, given, kind)
     found |= {name: value for name, value in flags.items() if value is not None and value != ()}
     return Settings(**found)
 
 
 def _parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise InvalidInput(f'{PREFIX}CLIENTS is no JSON; give {{"NAME": {{"key": …}}}}.') from None
+
+
+def _clients(given: Any) -> tuple[Allowance, ...]:
+    """Read names of keys and what they may do; no message repeats a key."""
+    kinds: dict[str, type] = get_type_hints(Allowance)
+    del kinds["name"]
+    if not isinstance(given, dict) or not all(isinstance(one, dict) for one in given.values()):
+        raise InvalidInput("clients should be a table for each name, with its key: [clients.NAME].")
+    for name, about in given.items():
+        if not re.fullmatch(r"[\w.-]{1,64}", name, re.ASCII):
+            raise InvalidInput(f"client {name!r} should be named with letters, digits, and . _ -")
+        for what, value in about.items():
+            if what not in kinds:
+                raise InvalidInput(f"client {name} sets {what[:60]!r}, which is not known. Known: {', '.join(kinds)}.")
+            if type(value) is not kinds[what] or (isinstance(value, int) and value < 0):
+                raise InvalidInput(f"{what} of client {name} should be {'text' if what == 'key' else '0 or more'}.")
+        if not about.get("key", "").strip():
+            raise InvalidInput(f"client {name} has no key.")
+    return tuple(Allowance(name, **about) for name, about in given.items())
 
 
 def _read(file: Path | None) -> dict[str, Any]:
