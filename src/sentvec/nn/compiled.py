@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sentvec.batch import PackedBatch, TokenIds, pack
+from sentvec.nn.few import Few, Layer, few_of
 from sentvec.nn.library import ACTS, COUNT, FLOAT, INT, KINDS, POINTER, Code, at, library
 from sentvec.nn.steps import LANES, EagerSteps, Norm, Operand, Product, Steps, states_of
 
@@ -23,6 +25,8 @@ _FUNCTIONS = {
     ],
     "sentvec_activate": [INT, *_PRODUCT, COUNT, COUNT, POINTER, POINTER],
     "sentvec_quantise": [POINTER, COUNT, COUNT, POINTER, POINTER],
+    "sentvec_few": [INT, POINTER, COUNT, POINTER, COUNT, POINTER, COUNT, POINTER, POINTER],
+    "sentvec_few_product": [INT, POINTER, COUNT, POINTER, POINTER],
 }  # fmt: skip
 
 
@@ -71,6 +75,10 @@ class CompiledSteps:
         )
         return operand
 
+    def few(self, layers: Sequence[Layer]) -> Few | None:
+        """See `Steps`."""
+        return few_of(self._library, layers)
+
     def operand(self, states: Tensor, int8: bool) -> Operand:
         """See `Steps`."""
         if not int8:
@@ -83,7 +91,7 @@ class CompiledSteps:
 @cache
 def compiled() -> CompiledSteps | None:
     """Return the compiled steps; None where they cannot be had, with the reason in the log."""
-    found = library(Code("steps", ("steps.cpp",), _FUNCTIONS, lambda made: _right(CompiledSteps(made))))
+    found = library(Code("steps", ("steps.cpp", "few.cpp"), _FUNCTIONS, lambda made: _right(CompiledSteps(made))))
     return None if found is None else CompiledSteps(found)
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 from sentvec.batch import PackedBatch
 from sentvec.nn.attention import SelfAttention
 from sentvec.nn.feedforward import FeedForward
+from sentvec.nn.few import MOST, Layer, Map
 from sentvec.nn.layer import PostNormLayer
 from sentvec.nn.probe import Probe
 from sentvec.nn.steps import Norm, Operand, Product, Steps, quantise, rotated_by
@@ -64,6 +65,8 @@ class FusedStack:
         with torch.no_grad():  # a layer that runs more than once is made ready once
             ready = {layer: _Ready.of(layer, int8) for layer in dict.fromkeys(plain)}
         self._layers = [ready[layer] for layer in plain]
+        together = [one.together() for one in self._layers]
+        self._few = steps.few([one for one in together if one is not None]) if all(together) else None
 
     def stale(self, layers: Sequence[nn.Module]) -> bool:
         """Say whether weights have changed since."""
@@ -82,6 +85,8 @@ class FusedStack:
         """
         steps = self._steps
         tokens = len(states)
+        if self._few is not None and 0 < tokens <= MOST and probe is None and relative is None:
+            return self._few(states, batch)
         if probe is not None:
             probe.hidden(0, states)
         states = functional.pad(states, (0, 0, 0, rounded(tokens) - tokens)).contiguous()
@@ -122,6 +127,12 @@ class _Packed:
         if hasattr(torch.ops.mkldnn, "_reorder_linear_weight") and torch._C._has_mkldnn:
             self._packed = torch.ops.mkldnn._reorder_linear_weight(self._weight.contiguous(), None)
 
+    def together(self) -> Map | None:
+        """Return what one call for all layers needs; None where weights are not packed."""
+        return (
+            None if self._packed is None else Map(self._packed, self._bias, lambda states: self(Operand(states)).data)
+        )
+
     def __call__(self, operand: Operand) -> Product:
         if self._packed is None:
             return Product(functional.linear(operand.data, self._weight, self._bias))
@@ -138,6 +149,9 @@ class _Quantised:
         self._scale = turned.rows / rotated_by(weight.shape[1])
         self._steps = turned.data.t()
         self._bias = linear.bias.detach().float()
+
+    def together(self) -> None:
+        """Return None: int8 goes layer by layer."""
 
     def __call__(self, operand: Operand) -> Product:
         return Product(torch._int_mm(operand.data, self._steps), operand.rows, self._scale, self._bias)
@@ -171,6 +185,15 @@ class _Ready:
             down=make(layer.feed_forward.down),
             feed_forward_norm=_norm(layer.feed_forward_norm),
         )
+
+    def together(self) -> Layer | None:
+        """Return the layer for one call with all others; None where that is not possible."""
+        qkv, output, up, down = (one.together() for one in (self.qkv, self.output, self.up, self.down))
+        if qkv is None or output is None or up is None or down is None:
+            return None
+        first, second = self.attention_norm, self.feed_forward_norm
+        norms = ((first.weight, first.bias, first.eps), (second.weight, second.bias, second.eps))
+        return Layer((qkv, output, up, down), norms, self.heads, self.act)
 
 
 def _norm(norm: nn.LayerNorm) -> Norm:

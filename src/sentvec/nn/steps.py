@@ -6,7 +6,7 @@ where there is no compiler.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sentvec.batch import PackedBatch
+from sentvec.nn.few import Few, Layer
 from sentvec.nn.kernels import attention
 
 ACTS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -74,6 +75,9 @@ class Steps(Protocol):
     def operand(self, states: Tensor, int8: bool) -> Operand:
         """Make states an operand."""
 
+    def few(self, layers: Sequence[Layer]) -> Few | None:
+        """Return all of these layers at once, for few tokens, with the same bits; None where that cannot be had."""
+
 
 @dataclass(frozen=True, slots=True)
 class Norm:
@@ -106,6 +110,10 @@ class EagerSteps:
         """See `Steps`."""
         out = ACTS[name](_value(product)).to(states_of(product))
         return self.operand(out, product.data.dtype == torch.int32)
+
+    def few(self, layers: Sequence[Layer]) -> None:
+        """See `Steps`."""
+        del layers
 
     def operand(self, states: Tensor, int8: bool) -> Operand:
         """See `Steps`."""

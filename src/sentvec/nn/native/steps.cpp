@@ -1,190 +1,9 @@
-// Attention and the element-wise steps of a layer over packed tokens: matrix products in, the next operands out.
+// Attention and the element-wise steps of a layer over packed tokens, one at a time: matrix products in, the next
+// operands out. The loops are in steps.h, the matrix products themselves stay with oneDNN.
 //
-// Plain C++ with the vector extension that gcc and clang share, so that one source serves every processor;
-// -march=native decides which instructions come out. The matrix products themselves stay with oneDNN.
-//
-// Numbers arrive as float32, bfloat16, or int32 sums of int8 products, which stand for
-// sum * row_scale * column_scale + bias. They leave as float32, bfloat16, or int8 with one scale a row.
 // Compiled, loaded and called by compiled.py; steps.py says in torch what each function computes.
 
-#include <algorithm>
-#include <vector>
-
-#include "blocks.h"
-
-namespace {
-
-struct Product {  // a matrix product as it came, and what makes it the real one
-  int kind;
-  const void* data;
-  const float* row_scale;
-  const float* column_scale;
-  const float* bias;
-};
-
-template <int K> struct Reader {
-  const typename Row<K>::type* data;
-  const float *column_scale, *bias;
-  float row;
-  Reader(const Product& p, int64_t width, int64_t row_number, int64_t first = 0)
-      : data((const typename Row<K>::type*)p.data + row_number * width + first),
-        column_scale(p.column_scale ? p.column_scale + first : nullptr),
-        bias(p.bias ? p.bias + first : nullptr),
-        row(K == INT32 ? p.row_scale[row_number] : 1.0f) {}
-  template <bool BIAS> inline vf at(int64_t i) const {
-    vf v = Row<K>::load(data + i);
-    if constexpr (K == INT32) v *= load_raw<vf>(column_scale + i) * row;
-    if constexpr (BIAS) v += load_raw<vf>(bias + i);
-    return v;
-  }
-};
-
-template <int IN, int OUT>
-void norm(const Product& in, const void* residual, const float* gamma, const float* beta, float eps, int64_t rows,
-          int64_t width, void* out, int8_t* q, float* q_scale) {
-  typedef typename Row<OUT>::type T;
-#pragma omp parallel
-  {
-    std::vector<float> scratch(width + LANES);
-    float* x = scratch.data();
-#pragma omp for schedule(static)
-    for (int64_t t = 0; t < rows; t++) {
-      Reader<IN> read(in, width, t);
-      const T* r = (const T*)residual + t * width;
-      T* o = (T*)out + t * width;
-      vf s = {}, s2 = {};
-      for (int64_t i = 0; i < width; i += LANES) {
-        vf v = (in.bias ? read.template at<true>(i) : read.template at<false>(i)) + Row<OUT>::load(r + i);
-        store_raw(x + i, v);
-        s += v;
-      }
-      float mean = sum(s) / width;
-      for (int64_t i = 0; i < width; i += LANES) {
-        vf d = load_raw<vf>(x + i) - mean;
-        s2 += d * d;
-      }
-      float scale = 1.0f / std::sqrt(sum(s2) / width + eps);
-      for (int64_t i = 0; i < width; i += LANES) {
-        vf v = (load_raw<vf>(x + i) - mean) * (load_raw<vf>(gamma + i) * scale) + load_raw<vf>(beta + i);
-        Row<OUT>::store(o + i, v);
-        if (q) store_raw(x + i, v);
-      }
-      if (q) q_scale[t] = quantise_row(x, width, q + t * width);
-    }
-  }
-}
-
-template <int ACT, int IN, int OUT>
-void act(const Product& in, int64_t rows, int64_t width, void* out, float* scale) {
-#pragma omp parallel
-  {
-    std::vector<float> scratch(OUT == INT8 ? width + LANES : 0);
-    float* x = scratch.data();
-#pragma omp for schedule(static)
-    for (int64_t t = 0; t < rows; t++) {
-      Reader<IN> read(in, width, t);
-      for (int64_t i = 0; i < width; i += LANES) {
-        vf v = in.bias ? read.template at<true>(i) : read.template at<false>(i);
-        v = activate<ACT, OUT == FLOAT32>(v);
-        if constexpr (OUT == INT8)
-          store_raw(x + i, v);
-        else
-          Row<OUT>::store((typename Row<OUT>::type*)out + t * width + i, v);
-      }
-      if constexpr (OUT == INT8) scale[t] = quantise_row(x, width, (int8_t*)out + t * width);
-    }
-  }
-}
-
-// 16 * J queries of one head of one text against all its keys
-template <int J, int OUT>
-inline void queries(const float* q, const float* k, const float* v, int64_t dim, int64_t length, int64_t real,
-                    const float* near, float* scratch, typename Row<OUT>::type* out, int64_t hidden) {
-  float* qt = scratch;                // (dim, 16 * J)
-  float* p = qt + dim * J * LANES;    // (length, 16 * J)
-  columns<J>(q, dim, real, qt);
-  vf top[J], total[J], inverse[J];
-  for (int j = 0; j < J; j++) total[j] = vf{};
-  scores<J>(k, qt, dim, length, near, p, top);
-  for (int64_t n = 0; n < length; n++)
-    for (int j = 0; j < J; j++) {
-      float* at = p + (n * J + j) * LANES;
-      const vf e = vexp(load_raw<vf>(at) - top[j]);
-      store_raw(at, e);
-      total[j] += e;
-    }
-  for (int j = 0; j < J; j++) inverse[j] = 1.0f / total[j];
-  for (int64_t r = 0; r < real; r += QUERIES) {
-    const int64_t rows = std::min<int64_t>(real - r, QUERIES);
-    int64_t d = 0;
-    auto block = [&](auto width) {
-      constexpr int W = decltype(width)::value;
-      vf acc[QUERIES][W];
-      mix_block<QUERIES, W>(p + r, J * LANES, 1, v + d, dim, length, acc);
-      for (int64_t i = 0; i < rows; i++)
-        for (int j = 0; j < W; j++)
-          Row<OUT>::store(out + (r + i) * hidden + d + j * LANES,
-                          acc[i][j] * inverse[(r + i) / LANES][(r + i) % LANES]);
-      d += W * LANES;
-    };
-    while (d + 2 * LANES <= dim) block(std::integral_constant<int, 2>());
-    while (d < dim) block(std::integral_constant<int, 1>());
-  }
-}
-
-// one head of one text; near[i - j] is added to the score of query i and key j, where there is such a thing
-template <int IN, int OUT>
-void head(const Product& in, int64_t heads, int64_t dim, int64_t head, int64_t first, int64_t length, float scale,
-          const float* near, float* scratch, typename Row<OUT>::type* out) {
-  const int64_t hidden = heads * dim, width = 3 * hidden;
-  float* q = scratch;             // (length, dim), and so are k and v
-  float* k = q + length * dim;
-  float* v = k + length * dim;
-  float* rest = v + length * dim;
-  for (int64_t n = 0; n < length; n++)
-    for (int part = 0; part < 3; part++) {
-      Reader<IN> read(in, width, first + n, part * hidden + head * dim);
-      float* to = scratch + (part * length + n) * dim;
-      const float by = part == 0 ? scale : 1.0f;
-      for (int64_t d = 0; d < dim; d += LANES)
-        store_raw(to + d, (in.bias ? read.template at<true>(d) : read.template at<false>(d)) * by);
-    }
-  out += first * hidden + head * dim;
-  for (int64_t r = 0; r < length;) {
-    const int64_t left = length - r;
-    const float* at = near ? near + r : nullptr;
-    if (left > LANES) {
-      const int64_t real = std::min<int64_t>(left, 2 * LANES);
-      queries<2, OUT>(q + r * dim, k, v, dim, length, real, at, rest, out + r * hidden, hidden);
-      r += 2 * LANES;
-    } else {
-      queries<1, OUT>(q + r * dim, k, v, dim, length, left, at, rest, out + r * hidden, hidden);
-      r += LANES;
-    }
-  }
-}
-
-template <int IN, int OUT>
-void attend(const Product& in, int64_t heads, int64_t dim, const int64_t* offsets, int64_t texts, float scale,
-            const float* relative, int64_t reach, void* out) {
-  int64_t longest = 0;
-  for (int64_t s = 0; s < texts; s++) longest = std::max(longest, offsets[s + 1] - offsets[s]);
-  const int64_t need = 3 * longest * dim + 2 * LANES * (dim + longest);
-#pragma omp parallel
-  {
-    std::vector<float> scratch(need);
-#pragma omp for schedule(dynamic, 4)
-    for (int64_t task = 0; task < texts * heads; task++) {
-      const int64_t s = task / heads, h = task % heads;
-      if (offsets[s + 1] > offsets[s])
-        head<IN, OUT>(in, heads, dim, h, offsets[s], offsets[s + 1] - offsets[s], scale,
-                      relative ? relative + h * (2 * reach - 1 + 2 * LANES) + reach - 1 : nullptr, scratch.data(),
-                      (typename Row<OUT>::type*)out);
-    }
-  }
-}
-
-}  // namespace
+#include "steps.h"
 
 extern "C" {
 
@@ -192,30 +11,49 @@ void sentvec_attention(int in, const void* data, const float* row_scale, const f
                        int64_t heads, int64_t dim, const int64_t* offsets, int64_t texts, float scale,
                        const float* relative, int64_t reach, void* out) {
   Product p{in, data, row_scale, column_scale, bias};
-  if (in == FLOAT32) return attend<FLOAT32, FLOAT32>(p, heads, dim, offsets, texts, scale, relative, reach, out);
-  if (in == BFLOAT16) return attend<BFLOAT16, BFLOAT16>(p, heads, dim, offsets, texts, scale, relative, reach, out);
-  return attend<INT32, FLOAT32>(p, heads, dim, offsets, texts, scale, relative, reach, out);
+  if (in == FLOAT32) {
+#pragma omp parallel
+    attend<FLOAT32, FLOAT32>(p, heads, dim, offsets, texts, scale, relative, reach, out);
+    return;
+  }
+  if (in == BFLOAT16) {
+#pragma omp parallel
+    attend<BFLOAT16, BFLOAT16>(p, heads, dim, offsets, texts, scale, relative, reach, out);
+    return;
+  }
+#pragma omp parallel
+  attend<INT32, FLOAT32>(p, heads, dim, offsets, texts, scale, relative, reach, out);
 }
 
 void sentvec_norm(int in, const void* data, const float* row_scale, const float* column_scale, const float* bias,
                   const void* residual, const float* gamma, const float* beta, float eps, int64_t rows, int64_t width,
                   void* out, int8_t* q, float* q_scale) {
   Product p{in, data, row_scale, column_scale, bias};
-  if (in == FLOAT32) return norm<FLOAT32, FLOAT32>(p, residual, gamma, beta, eps, rows, width, out, q, q_scale);
-  if (in == BFLOAT16) return norm<BFLOAT16, BFLOAT16>(p, residual, gamma, beta, eps, rows, width, out, q, q_scale);
-  return norm<INT32, FLOAT32>(p, residual, gamma, beta, eps, rows, width, out, q, q_scale);
+  if (in == FLOAT32) {
+#pragma omp parallel
+    norm<FLOAT32, FLOAT32>(p, residual, gamma, beta, eps, rows, width, out, q, q_scale);
+    return;
+  }
+  if (in == BFLOAT16) {
+#pragma omp parallel
+    norm<BFLOAT16, BFLOAT16>(p, residual, gamma, beta, eps, rows, width, out, q, q_scale);
+    return;
+  }
+#pragma omp parallel
+  norm<INT32, FLOAT32>(p, residual, gamma, beta, eps, rows, width, out, q, q_scale);
 }
 
 void sentvec_activate(int which, int in, const void* data, const float* row_scale, const float* column_scale,
                       const float* bias, int64_t rows, int64_t width, void* out, float* scale) {
   Product p{in, data, row_scale, column_scale, bias};
-#define PICK(A)                                                                            \
-  if (which == A) {                                                                        \
-    if (in == FLOAT32) return act<A, FLOAT32, FLOAT32>(p, rows, width, out, scale);        \
-    if (in == BFLOAT16) return act<A, BFLOAT16, BFLOAT16>(p, rows, width, out, scale);     \
-    return act<A, INT32, INT8>(p, rows, width, out, scale);                                \
+#define PICK(A)                                                                        \
+  if (which == A) {                                                                    \
+    if (in == FLOAT32) return act<A, FLOAT32, FLOAT32>(p, rows, width, out, scale);    \
+    if (in == BFLOAT16) return act<A, BFLOAT16, BFLOAT16>(p, rows, width, out, scale); \
+    return act<A, INT32, INT8>(p, rows, width, out, scale);                            \
   }
-  PICK(GELU) PICK(GELU_TANH) PICK(RELU)
+#pragma omp parallel
+  [&] { PICK(GELU) PICK(GELU_TANH) PICK(RELU) }();
 #undef PICK
 }
 
