@@ -45,6 +45,19 @@ def test_equal_vectors_score_equal_wherever_they_lie_and_go_by_row(random):
     assert rows.tolist() == [n for n in range(501) if n % 3][:100]
 
 
+def test_of_many_queries_each_has_its_own_best_by_row_where_scores_are_equal(random, monkeypatch):
+    monkeypatch.setattr(scan, "_AGAIN", 64)
+    some = random.normal(size=(3, 33)).astype(np.float32)
+    vectors = some[np.arange(400) % 3]
+    queries = np.concatenate([some, random.normal(size=(5, 33)).astype(np.float32)])
+    found = nearest(queries, vectors, 200)
+    for query, (scores, rows) in zip(queries, found, strict=True):
+        ((same, others),) = nearest(query[None], vectors, 200)
+        assert rows.tolist() == others.tolist()
+        assert scores.tolist() == same.tolist()
+        assert all(np.diff(rows[scores == score]).min(initial=1) > 0 for score in set(scores.tolist()))
+
+
 @pytest.mark.filterwarnings("error")
 def test_numbers_too_large_for_single_precision(random):
     vectors = (random.normal(size=(50, 8)) * 1e30).astype(np.float32)

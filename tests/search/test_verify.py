@@ -96,6 +96,19 @@ def test_what_can_be_made_again(folder, damage, kind):
     assert contents(folder) == before
 
 
+@pytest.mark.parametrize("stored", [None, "", "[]", "null", '{"n": 2', '{"n": 2} x', ' {"n": 2}'], ids=ascii)
+def test_a_passage_whose_metadata_is_damaged_is_no_answer(folder, stored):
+    change = "DELETE FROM records" if stored is None else f"UPDATE records SET metadata = '{stored}'"
+    sql(folder, f"{change} WHERE record = (SELECT record FROM passages WHERE id = 'dog')")
+    with Collection.open(folder, FakeModel()) as pets:
+        assert pets.search("cats sleep all day", k=1)[0].id == "cat"
+        for ask in (lambda: pets.search("dogs bark", k=1), lambda: pets.search_many(["cats", "dogs"], k=4)):
+            with pytest.raises(CollectionCorrupt, match=r"metadata of 'dog' is gone|stored text cannot be read"):
+                ask()
+        with pytest.raises(CollectionCorrupt):
+            pets.get(["dog"])
+
+
 def test_vectors_are_not_made_again_without_a_model(folder):
     sql(folder, "UPDATE vectors SET vector = zeroblob(128) WHERE row = 2")
     with Collection.open(folder) as pets:

@@ -24,9 +24,8 @@ def checked(vectors: Array, dim: int | None = None) -> Array:
     if vectors.dtype != np.float32 or vectors.ndim != 2 or dim not in (None, vectors.shape[1]):
         wanted = "(n, dim)" if dim is None else f"(n, {dim})"
         raise InvalidInput(f"vectors are {vectors.dtype} {vectors.shape}; accepted: float32 {wanted}.")
-    finite = np.isfinite(vectors).all(axis=1)
-    if not finite.all():
-        raise NonFiniteOutput(f"vector {int(np.argmin(finite))} of {len(vectors)} holds NaN or infinity.")
+    if not (finite := np.isfinite(vectors)).all():
+        raise NonFiniteOutput(f"vector {int(np.argmin(finite.all(axis=1)))} of {len(vectors)} holds NaN or infinity.")
     return np.ascontiguousarray(vectors)
 
 
@@ -38,8 +37,10 @@ def unit(rows: Array) -> Array:
     """
     # dividing by the largest number first keeps the squares of huge and tiny vectors within float32
     largest = np.maximum.reduce(np.abs(rows), axis=1, keepdims=True, initial=0.0)
-    largest[~(largest > 0)] = 1
+    if not largest.all():
+        largest[largest == 0] = 1
     scaled = rows / largest
     length = np.sqrt(np.add.reduce(scaled * scaled, axis=1, keepdims=True))
-    length[~(length > 0)] = 1
+    if not length.all():
+        length[length == 0] = 1
     return np.ascontiguousarray(scaled / length, dtype=np.float32)

@@ -29,7 +29,7 @@ from sentvec.search.query import Allowed, Answers, PairScorer, Question, answers
 from sentvec.search.reading import Reader, closed
 from sentvec.search.repair import repair
 from sentvec.search.snapshot import snapshot
-from sentvec.search.store import Store
+from sentvec.search.store import CACHE_MIB, Store
 from sentvec.search.types import (
     AddReport,
     CompactReport,
@@ -68,7 +68,7 @@ class Collection:
             check_model(folder, self._known, model)
             self._encoding = Encoding(model, self._known.dim) if model is not None else None
             self._reader.plainly(lambda store: upkeep.tidy(folder, store))
-            self._writer = Store(folder, busy_s)
+            self._writer = Store(folder, busy_s, cache_mib=CACHE_MIB)
         except BaseException:
             self._reader.close()
             raise

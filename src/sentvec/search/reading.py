@@ -11,10 +11,9 @@ from sentvec.errors import CollectionError
 from sentvec.search.generation import BadGeneration, GoneGeneration
 from sentvec.search.opening import identity
 from sentvec.search.schema import damaged
-from sentvec.search.store import Store
+from sentvec.search.store import CACHE_MIB, Store
 from sentvec.search.view import View
 
-_CACHE_MIB = 64  # of pages: those of some 60,000 short passages
 _TRIES = 5  # transactions in which a generation may be replaced under a search
 _Answer = TypeVar("_Answer")
 
@@ -29,7 +28,7 @@ class Reader:
     def __init__(self, folder: Path, busy_s: float, *, mend: bool = False) -> None:
         """Open the collection in a folder; raises as `Store` does."""
         self._folder = folder
-        self._store: Store | None = Store(folder, busy_s, mend=mend, cache_mib=_CACHE_MIB)
+        self._store: Store | None = Store(folder, busy_s, mend=mend, cache_mib=CACHE_MIB)
         self._turn = threading.RLock()
         try:
             self.known = identity(self._store)

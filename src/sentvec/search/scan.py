@@ -120,19 +120,21 @@ def best(queries: Array, k: int, parts: Sequence[Part]) -> list[tuple[Array, Ids
 
 def _scored(queries: Array, places: Sequence[Ids], look: Callable[[Ids], tuple[Ids, Array]]) -> tuple[Ids, Array, Ids]:
     """Return of each candidate whose it is, its score and its row."""
-    flat = places[0] if len(places) == 1 else np.concatenate(places)
-    of = np.zeros(len(flat), np.int64)
     if len(places) > 1:
-        of = np.repeat(np.arange(len(places)), [len(one) for one in places])
+        flat, of = np.concatenate(places), np.repeat(np.arange(len(places)), [len(one) for one in places])
+    else:
+        flat, of = places[0], np.zeros(len(places[0]), np.int64)
     asked = queries.astype(np.float64)
-    scores, rows = np.empty(len(flat), np.float32), np.empty(len(flat), np.int64)
-    with np.errstate(over="ignore"):
-        for first in range(0, len(flat), _AGAIN):
-            part = slice(first, first + _AGAIN)
-            rows[part], vectors = look(flat[part])
-            # NumPy's own sum along a row, whose order is always the same: BLAS may have another for other rows.
-            if len(queries) == 1:
-                scores[part] = np.einsum("nd,d->n", vectors.astype(np.float64), asked[0])
-            else:
-                scores[part] = np.einsum("nd,nd->n", vectors.astype(np.float64), asked[of[part]])
+    parts = []
+    for first in range(0, max(len(flat), 1), _AGAIN):
+        part = slice(first, first + _AGAIN)
+        rows, vectors = look(flat[part])
+        # NumPy's own sum along a row, whose order is always the same: BLAS may have another for other rows.
+        if len(queries) == 1:
+            exact = np.einsum("nd,d->n", vectors.astype(np.float64), asked[0])
+        else:
+            exact = np.einsum("nd,nd->n", vectors.astype(np.float64), asked[of[part]])
+        with np.errstate(over="ignore"):
+            parts.append((exact.astype(np.float32), rows))
+    scores, rows = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
     return of, scores, rows

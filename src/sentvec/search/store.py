@@ -29,6 +29,9 @@ from sentvec.search.schema import (
 from sentvec.search.types import Entry, FileState, Row
 from sentvec.search.words import segmented
 
+CACHE_MIB = 64
+"""Of pages, where many are read or written: those of some 60,000 short passages, or of their indexes."""
+
 _Key = TypeVar("_Key", int, str)
 
 
