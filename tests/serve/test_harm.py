@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import resource
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +17,10 @@ import pytest
 from tests.serve.running import Running, serving
 from tests.serve.test_limits import read
 from tests.serve.test_soak import memory
+
+from sentvec.errors import InvalidInput
+from sentvec.serve.server import _bound, _listen
+from sentvec.serve.settings import Settings
 
 IDLE = 10_000
 SLOW = 200
@@ -100,6 +107,19 @@ class TestBodies:
             assert answer.status in (400, 422), answer.content
         assert slowest(wide, 3) < PATIENCE_S
 
+    def test_texts_without_end_cost_little(self, wide: Running) -> None:
+        body = {"inputs": "the cat " * 500_000}
+        assert wide.post("/embed", body).status == 200
+        before = memory(wide)[0]
+        begun = time.monotonic()
+        assert wide.post("/embed", body).status == 200
+        print(f"a text of four megabytes: {time.monotonic() - begun:.3f} s, {memory(wide)[0] - before} MiB more")
+        assert memory(wide)[0] < before + 40
+        refused = wide.post("/tokenize", body)
+        assert (refused.status, "more tokens" in refused.json["error"]) == (422, True)
+        assert memory(wide)[0] < before + 80
+        assert slowest(wide, 3) < PATIENCE_S
+
     def test_chunks_without_end(self, wide: Running) -> None:
         connection = wide.raw(HEAD + b"transfer-encoding: chunked\r\n\r\n")
         sent, chunk = 0, b"10000\r\n" + b" " * 65536 + b"\r\n"
@@ -140,3 +160,37 @@ class TestBodies:
         connection = wide.raw(HEAD + lines)
         connection.settimeout(10)
         assert read(connection).startswith(b"HTTP/1.1 400")
+
+
+def test_those_who_ask_much_and_go_leave_no_lines_in_the_log(wide: Running) -> None:
+    body = b'{"inputs": ["%s"]}' % (b"the cat sat on the mat " * 40)
+    one = HEAD + b"content-length: %d\r\n\r\n" % len(body) + body
+    before = len(wide.lines)
+    nonsense = b"\x16\x03\x01"
+    for wait, content in ((0.0, one * 50), (0.05, one * 50), (0.05, one * 20 + nonsense), (0.05, nonsense)):
+        for _ in range(5):
+            connection = wide.raw(content)
+            time.sleep(wait)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            connection.close()
+    assert slowest(wide, 3) < PATIENCE_S
+    time.sleep(0.5)
+    assert wide.lines[before:] == []
+
+
+def test_a_port_that_is_taken_is_named(wide: Running, tiny: Path) -> None:
+    command = [sys.executable, "-m", "sentvec", "serve", str(tiny), "--port", str(wide.port)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert f"127.0.0.1:{wide.port} cannot be listened on: Address already in use." in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_that_is_taken_while_models_are_loaded() -> None:
+    free = Settings(port=0)
+    with contextlib.closing(_bound(free)) as one:
+        port = one.getsockname()[1]
+        with contextlib.closing(_bound(Settings(port=port))) as other:  # neither listens yet
+            _listen(one, 5)
+            with pytest.raises(InvalidInput, match=f"127.0.0.1:{port} cannot be listened on: Address already in use"):
+                _listen(other, 5)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sentvec.serve.budgets import Budget, budget
+from sentvec.serve.budgets import UNLIMITED, Budget, budget
 from sentvec.serve.http import Call, Message, Receive, Reply, Route, Send, plain, read_body, read_json, reply
 from sentvec.serve.refusals import Refused
 from sentvec.serve.service import Asked, Service
@@ -22,7 +22,7 @@ _log = logging.getLogger("sentvec.serve")
 LEFT = "sentvec.left"
 """Where the protocol puts, in the scope, what says whether the client has gone; without it, nobody ever goes."""
 
-ONCE = frozenset({b"host", b"authorization", b"content-type"})
+ONCE = frozenset({b"host", b"authorization"})
 """Headers of which a request may have one."""
 
 JSON = (b"content-type", b"application/json")
@@ -52,7 +52,7 @@ class App:
         named = [
             Budget(one, lambda name, tokens: metrics.key_tokens.add(tokens, name)) for one in self.settings.clients
         ]
-        self._budgets = (*[Budget()] * plain_keys, *named)
+        self._budgets = (*[UNLIMITED] * plain_keys, *named)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answer one request; see the ASGI specification."""
@@ -67,6 +67,7 @@ class App:
                 raise
 
     async def _answered(self, scope: Mapping[str, Any], receive: Receive, asked: Asked) -> Reply:
+        budget.set(UNLIMITED)  # of requests on one connection, the next may begin in the context of the last
         path, method = scope["path"], scope["method"]
         headers: dict[bytes, bytes] = dict(scope["headers"])
         route = self.routes.get(path, {}).get("GET" if method == "HEAD" else method)

@@ -120,5 +120,8 @@ class Budget:
             )
 
 
-budget: ContextVar[Budget] = ContextVar("budget", default=Budget())  # noqa: B039 - without limits it keeps nothing
+UNLIMITED = Budget()
+"""Of everybody whose key has no limits."""
+
+budget: ContextVar[Budget] = ContextVar("budget", default=UNLIMITED)
 """Whose request is being answered, in the task that answers it and in what it calls."""

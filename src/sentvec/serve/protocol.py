@@ -62,6 +62,7 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
             super().connection_made(transport)
             self._cut: asyncio.TimerHandle | None = None
             self._gone = False
+            self._answered: Any = None  # the request that is being answered; uvicorn knows only the last one that came
             self._around = 0  # bytes of the request that are not its body
             self._stalled: asyncio.TimerHandle | None = None
             self._unread = 0  # bytes of answers that waited to be read when we last looked
@@ -75,6 +76,10 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._gone = True
+            self.pipeline.clear()
+            if self._answered is not None:
+                self._answered.disconnected = True
+                self._answered.message_event.set()
             idle.drop(self)
             self._disarm()
             self.resume_writing()
@@ -97,6 +102,10 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
             self._arm()
             super().on_message_begin()
             self.scope[LEFT] = self._left  # type: ignore[literal-required]
+
+        def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+            self._answered = cycle
+            super()._start_asgi_task(cycle, app)
 
         def on_body(self, body: bytes) -> None:
             self._around -= len(body)

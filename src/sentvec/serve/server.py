@@ -71,7 +71,7 @@ def serve(settings: Settings) -> None:
 
 def _run(server: uvicorn.Server, service: Service, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of every client that sends nonsense
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -86,10 +86,7 @@ def _run(server: uvicorn.Server, service: Service, listener: socket.socket) -> N
 
         if hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, reload)
-        try:
-            listener.listen(server.config.backlog)
-        except OSError as error:  # another server took the port while this one loaded its models
-            raise _taken(host, port, error) from None
+        _listen(listener, server.config.backlog)
         facts = {"url": f"http://{f'[{host}]' if ':' in host else host}:{port}", "model": service.now.name}
         _log.info("listening", extra={"facts": facts})
         await server.serve(sockets=[listener])
@@ -129,6 +126,14 @@ def _bound(settings: Settings) -> socket.socket:
         listener.close()
         raise _taken(settings.host, settings.port, error) from None
     return listener
+
+
+def _listen(listener: socket.socket, backlog: int) -> None:
+    try:
+        listener.listen(backlog)
+    except OSError as error:  # another server took the port while this one loaded its models
+        host, port = listener.getsockname()[:2]
+        raise _taken(host, port, error) from None
 
 
 def _taken(host: str, port: int, error: OSError) -> InvalidInput:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from sentvec.batch import TokenIds
 from sentvec.errors import InvalidInput, NonFiniteOutput, SentvecError
+from sentvec.runtime.heap import give_back
 from sentvec.serve import costs
 from sentvec.serve.budgets import budget
 from sentvec.serve.generation import Generation
@@ -31,6 +32,9 @@ _log = logging.getLogger("sentvec.serve")
 
 HERE = 4096
 """Most characters that are tokenised in the event loop; more go to a thread, which costs more than so few."""
+
+MUCH = 1 << 20
+"""Characters whose tokens take so much memory that it is worth the time to give it back."""
 
 NUMBERS = 50
 """Numbers that are written as JSON in the time in which a character is tokenised."""
@@ -149,7 +153,8 @@ class Service:
         """Call what takes as long as tokenising so many characters: here, or in a thread where others would wait."""
         if size <= HERE:
             return call()
-        return await asyncio.get_running_loop().run_in_executor(self.threads, call)
+        work = call if size < MUCH else partial(_tidied, call)
+        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
 
     async def read(
         self,
@@ -349,6 +354,13 @@ def _refusal(error: Exception) -> Refused:
     if not isinstance(error, NonFiniteOutput):
         _log.error("the encoder failed: %s", type(error).__name__, exc_info=error)
     return Refused("failed", str(error) if isinstance(error, SentvecError) else "the encoder failed; see its log.")
+
+
+def _tidied(call: Callable[[], T]) -> T:
+    try:
+        return call()
+    finally:
+        give_back()
 
 
 def _wake(waiting: asyncio.Future[None]) -> None:

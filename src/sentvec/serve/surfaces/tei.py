@@ -18,6 +18,7 @@ from sentvec.serve.http import Call, Reply, Route, reply
 from sentvec.serve.refusals import STATUS, Refused
 from sentvec.serve.schema import Schema, one_of, optional, record
 from sentvec.serve.service import wanted
+from sentvec.text.tokenizer import Tokenizer
 
 _BOOL: Schema = {"type": "boolean"}
 _NAME: Schema = {"type": "string"}
@@ -154,16 +155,26 @@ async def tokenize(call: Call) -> Reply:
     call.service.limit_texts(len(texts))
     tokenizer = now.reader.engine.tokenizer
 
-    def work() -> list[list[dict[str, Any]]]:
+    most = call.service.settings.max_tokens
+
+    def work() -> Reply:
         prefix = now.reader.prefix(body["prompt_name"])
-        return [_tokens(tokenizer, prefix + text, body["add_special_tokens"]) for text in texts]
+        found: list[list[dict[str, Any]]] = []
+        count = 0
+        for text in texts:
+            found.append(_tokens(tokenizer, prefix + text, body["add_special_tokens"], most - count))
+            count += len(found[-1])
+        return reply(found)
 
     with wanted():
-        return reply(await call.service.aside(work, sum(map(len, texts))))
+        return await call.service.aside(work, sum(map(len, texts)))
 
 
-def _tokens(tokenizer: Any, text: str, special: bool) -> list[dict[str, Any]]:
+def _tokens(tokenizer: Tokenizer, text: str, special: bool, most: int) -> list[dict[str, Any]]:
     pieces = tokenizer.pieces([text])[0]
+    if len(pieces) > most:
+        del pieces  # the error would hold on to them
+        raise Refused("too_many", "these texts have more tokens than a request may have. Send several.")
     middle = [
         {"id": i, "text": text[start:stop], "special": False, "start": start, "stop": stop}
         for i, (start, stop) in zip(pieces.ids, pieces.spans, strict=True)
