@@ -275,14 +275,14 @@ def test_a_flipped_vector_is_seen_when_it_is_fetched(many, tmp_path):
 
 def test_a_flipped_vector_is_seen_after_others_were_found_whole(many, tmp_path):
     many.compact("hnsw", recall=1.0)
-    before = answers(many, k=400)
+    before, like = answers(many), many.search_like("i200", k=3)
     many.close()
     damage(tmp_path / "c" / "gen-000001" / module.VECTORS, "flipped")
     with Collection.open(tmp_path / "c", FakeModel()) as again:
         for _ in range(2):
             assert again.search(WORDS[0], k=1)[0].id == before[0][0][0]
         assert again.stats().damage is None
-        assert answers(again, k=400) == before
+        assert again.search_like("i200", k=3) == like
         assert "vectors.f32 is not as it was written" in again.stats().damage
 
 
