@@ -31,6 +31,7 @@ BLOCK = 4096  # vectors that are made at once
 TRUE = 200  # queries whose true neighbours are found
 ASKING_S = 60  # seconds in which queries are asked, without a writer and with one
 ADDED, EVERY_S = 10, 0.1  # rows that the writer adds, and how often: 100 a second
+WRITTEN = {"written": True}  # what is stored with them
 Step = Callable[..., dict[str, Any]]
 
 
@@ -126,6 +127,7 @@ def serve(place: Path, seconds: float) -> dict[str, Any]:
     """Ask one query after the other, first alone and then beside a writer."""
     queries = np.load(place / "queries.npy")
     with Collection.open(place / "c.sv") as collection:
+        collection.delete(where=WRITTEN)  # of a run that was stopped
         hits = collection.search_many(queries[:TRUE], K)
         found = np.array([[int(hit.id) for hit in one] for one in hits])
         alone = _asked(collection, queries, seconds)
@@ -136,7 +138,7 @@ def serve(place: Path, seconds: float) -> dict[str, Any]:
             beside = _asked(collection, queries, seconds)
             written = json.loads(writer.stdout.read())
         held = memory()
-        collection.delete(written["ids"])
+        collection.delete(where=WRITTEN)
     true_ones = np.load(place / "true.npy")
     return {"recall": recall(found, true_ones), "alone": alone, "beside": beside, "rate": written["rate"], **held}
 
@@ -153,16 +155,16 @@ def _asked(collection: Collection, queries: Array, seconds: float) -> dict[str, 
 def write(place: Path, seconds: float) -> dict[str, Any]:
     """Add rows at a steady rate; what cannot keep up is seen in the rate."""
     model, first = Rows(place), 1 << 40
-    ids: list[str] = []
+    added = 0
     with Collection.open(place / "c.sv", model) as collection:
         print("begun", flush=True)
         begun = time.perf_counter()
         while (now := time.perf_counter() - begun) < seconds:
-            rows = range(first + len(ids), first + len(ids) + ADDED)
-            collection.add(map(model.text, rows), [f"w{row}" for row in rows])
-            ids += [f"w{row}" for row in rows]
-            time.sleep(max(0.0, len(ids) / ADDED * EVERY_S - (time.perf_counter() - begun)))
-    return {"rate": len(ids) / now, "ids": ids}
+            rows = range(first + added, first + added + ADDED)
+            collection.add(map(model.text, rows), [f"w{row}" for row in rows], [WRITTEN] * ADDED)
+            added += ADDED
+            time.sleep(max(0.0, added / ADDED * EVERY_S - (time.perf_counter() - begun)))
+    return {"rate": added / now}
 
 
 STEPS: dict[str, Step] = {"fill": fill, "true": true, "index": index, "begin": begin, "serve": serve, "write": write}

@@ -44,7 +44,11 @@ def test_a_generator_of_texts_alone(collection):
     ("texts", "ids", "message"),
     [
         (lambda: numbered(SOME), lambda: (f"i{n % (SOME - 1)}" for n in range(SOME)), "'i0' is given twice"),
-        (lambda: numbered(SOME), lambda: (f"i{n}" for n in range(SOME - 1)), "7 texts and 6 ids"),
+        (
+            lambda: numbered(SOME),
+            lambda: (f"i{n}" for n in range(SOME - 1)),
+            f"7 texts and 6 ids from text {2 * BATCH} on; give",
+        ),
         (lambda: numbered(SOME), lambda: (f"i{n}" for n in range(SOME + 1)), "7 texts and 8 ids"),
         (lambda: numbered(2 * BATCH), lambda: (f"i{n}" for n in range(SOME)), "0 texts and 7 ids"),
         (lambda: [*numbered(SOME - 7), 3], lambda: (f"i{n}" for n in range(SOME - 6)), f"text {2 * BATCH} is int"),

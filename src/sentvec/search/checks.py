@@ -58,7 +58,8 @@ def rows_to_add(
     fields = [{}] * len(texts) if metadata is None else as_list(metadata, "metadata")
     for what, values in (("ids", names), ("metadata", fields)):
         if len(values) != len(texts):
-            raise InvalidInput(f"{len(texts)} texts and {len(values)} {what}; give one for each text.")
+            since = f" from text {first} on" if first else ""
+            raise InvalidInput(f"{len(texts)} texts and {len(values)} {what}{since}; give one for each text.")
     if len(set(names)) < len(names):
         twice = next(name for name, times in Counter(names).items() if times > 1)
         raise InvalidInput(f"id {twice!r} is given twice; ids must differ within one call.")
