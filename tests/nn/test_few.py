@@ -37,7 +37,7 @@ def stack(request, kind) -> FusedStack:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("lengths", [(1,), (2,), (6,), (7, 13), (3, 0, 9), (20, 31, 40), (130, 200, 33), (512,)])
+@pytest.mark.parametrize("lengths", [(1,), (2,), (6,), (7, 13), (3, 0, 9), (20, 31, 40), (130, 200, 33), (700,)])
 def test_bits_are_those_of_products_one_by_one(stack, kind, lengths):
     batch = batch_of(lengths)
     states = states_of(batch, 128).to(kind)

@@ -17,9 +17,9 @@ from torch import Tensor
 from sentvec.batch import PackedBatch
 from sentvec.nn.library import ACTS, KINDS
 
-MOST = 512
-"""Most tokens that go through in one call. It is faster for all-MiniLM up to 768 and more, for a base model up to 256,
-and as fast from there on."""
+MOST = 1024
+"""Most tokens that go through in one call. For all-MiniLM it is a third faster with a text, a tenth with seven hundred
+tokens, and no faster from here on."""
 
 WIDTH = 64
 """Outputs of a panel of packed weights, as few.cpp reads them."""
