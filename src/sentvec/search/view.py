@@ -8,8 +8,7 @@ in which.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -307,8 +306,10 @@ class View:
         return lines
 
     def _scanned(self, held: Generation, queries: Array, k: int, keep: Mask | None) -> Sequence[Ids]:
-        with self._sound(held):
+        try:
             held.check_vectors()
+        except BadGeneration as error:
+            raise self._lost(held, error) from None
         return candidates(queries, held.vectors, k, keep, held.manifest.longest)
 
     def _among(self, held: Generation, places: Ids, queries: Array, k: int) -> Sequence[Ids]:
@@ -323,19 +324,17 @@ class View:
         return [np.concatenate(mine) for mine in near]
 
     def _look(self, held: Generation, places: Ids) -> tuple[Ids, Array]:
-        with self._sound(held):
-            return held.look(places)
-
-    @contextmanager
-    def _sound(self, held: Generation) -> Iterator[None]:
-        """Set a generation aside that turns out to be damaged."""
         try:
-            yield
+            return held.look(places)
         except BadGeneration as error:
-            self._set_aside(held.manifest.generation, str(error))
-            held.close()
-            self._commits = 0
-            raise
+            raise self._lost(held, error) from None
+
+    def _lost(self, held: Generation, error: BadGeneration) -> BadGeneration:
+        """Set a generation aside that turns out to be damaged; returns the error to raise."""
+        self._set_aside(held.manifest.generation, str(error))
+        held.close()
+        self._commits = 0
+        return error
 
 
 def _kept(rows: Ids, alive: Mask, allowed: Ids) -> Mask:
