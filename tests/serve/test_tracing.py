@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 from tests.serve.running import serving
 
+from sentvec.errors import MissingExtra
+from sentvec.serve.tracing import Spans
+
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
@@ -81,3 +84,9 @@ def test_nothing_is_loaded_by_itself() -> None:
     code = "import sys, sentvec.serve.server; print([name for name in sys.modules if name.startswith('opentel')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    with pytest.raises(MissingExtra, match=r'pip install "sentvec\[otel\]"'):
+        Spans()

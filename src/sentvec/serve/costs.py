@@ -39,7 +39,7 @@ def of_task(name: str, given: Any, options: Mapping[str, Any], limit: int) -> in
         limit: most tokens that the model reads at a time.
 
     >>> of_task("zero-shot-classification", "a text of a dozen words or so", {"candidate_labels": ["a"] * 100}, 512)
-    2000
+    1500
     """
     if name == "zero-shot-classification":
         template = tokens(options.get("hypothesis_template", "This example is {}."))
