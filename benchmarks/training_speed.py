@@ -156,7 +156,7 @@ def only(data: Path, what: str, how: str, seed: int) -> dict[str, float]:
     return {"ours": ours, "theirs": theirs}[who](data, how, seed, still=still == "still")
 
 
-def speed(rounds: int) -> list[str]:
+def speed(rounds: int, batches: list[int]) -> list[str]:
     contenders = [(what, how) for how in ("float32", "bfloat16") for what in ("theirs", "ours")]
     found: dict[tuple[str, str], list[dict[str, float]]] = {one: [] for one in contenders}
     for _ in range(rounds):
@@ -175,7 +175,7 @@ def speed(rounds: int) -> list[str]:
         "| pairs a batch (bfloat16, InfoNCE, at most 2,048 tokens at once) | ms a pair | peak MiB |",
         "|---|---|---|",
     ]
-    for batch in (64, 256, 1024, 4096):
+    for batch in batches:
         one = run("large", str(batch), "0")
         lines.append(f"| {batch:,} | {one['ms_per_pair']:.2f} | {one['peak_mib']:.0f} |")
     return lines
@@ -196,6 +196,7 @@ def main() -> None:
     parser.add_argument("job", choices=("speed", "scores"))
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--batches", type=int, nargs="+", default=[64, 256, 1024, 4096], help="pairs a large batch")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--record", action="store_true", help="keep the table in benchmarks/results")
     parser.add_argument("--only", nargs=3, help=argparse.SUPPRESS)
@@ -206,7 +207,7 @@ def main() -> None:
         return
     paragraphs = str(__doc__).split("\n\n")
     lines = [f"# Training: {args.job}", "", paragraphs[2].replace("\n", " "), ""]
-    lines += speed(args.rounds) if args.job == "speed" else scores(args.seeds)
+    lines += speed(args.rounds, args.batches) if args.job == "speed" else scores(args.seeds)
     lines += ["", f"On {machine('torch', 'sentence-transformers', 'transformers')}."]
     keep(f"training-{args.job}", lines, args.record)
 
