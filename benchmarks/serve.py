@@ -69,7 +69,7 @@ class Server:
         self.port = free_port()
         command = [part.replace("PORT", str(self.port)) for part in command]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        late = time.monotonic() + 180
+        late = time.monotonic() + 300  # one of the peers compiles its model
         while True:
             try:
                 connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
@@ -274,6 +274,7 @@ def main() -> None:
     os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     if options.fresh:
         shutil.rmtree(LINES, ignore_errors=True)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # servers end with us
     kept = Kept(options.seconds)
     with ExitStack() as stack:
         servers = []
