@@ -115,7 +115,8 @@ def test_the_only_process_is_killed_again_and_again(lone: tuple[Running, Path]) 
             begun = time.monotonic()
             os.kill(child, signal.SIGKILL)
             wait_until(partial(replaced, server, child))
-            time.sleep(0.5)
+            there = len(load.times) + 4 * CLIENTS  # else a slow machine's request may meet three kills, and is given up
+            wait_until(lambda there=there: len(load.times) > there or load.troubles)  # type: ignore[misc]
             gaps.append(load.gap(begun, time.monotonic()))
     print(f"longest time without an answer: {max(gaps):.3f} s after a kill, {usual:.3f} s otherwise")
     assert max(gaps) < BACK_S
