@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from http.client import HTTPConnection, HTTPException
+from itertools import islice
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -86,7 +87,8 @@ class BertClient:
         self._pending: deque[tuple[int, Future[Answer]]] = deque()
         self._number = 0
         self._own = threading.local()
-        self._open_ones: list[HTTPConnection] = []
+        self._open_ones: dict[threading.Thread, HTTPConnection] = {}
+        self._guard = threading.Lock()
         if not ignore_all_checks:
             config = self.server_status
             if show_server_config:
@@ -119,16 +121,12 @@ class BertClient:
             ServerError: the server refuses.
             TimeoutError: it does not answer in time.
         """
-        _check(texts, is_tokenized)
-        self._number += 1
-        body = {"id": self._number, "texts": texts, "is_tokenized": is_tokenized, "show_tokens": show_tokens}
-        if pooling is not None:
-            body["pooling"] = pooling
+        body = self._body(texts, is_tokenized, show_tokens, pooling)
         if not blocking:
-            self._start(body)
+            self._pending.append((body["id"], self._start(body)))
             return None
         answer = self._ask(self._mine(), body)
-        return (answer.embedding, answer.tokens) if show_tokens else answer.embedding
+        return _kept(answer, show_tokens)
 
     def fetch(self, delay: float = 0.0) -> Generator[Answer, None, None]:
         """Yield answers to what was sent without blocking, as they come; the order is not that of the requests."""
@@ -163,7 +161,10 @@ class BertClient:
         batch_generator: Iterable[Sequence[str]],
         max_num_batch: int | None = None,
         delay: float = 0.1,
-        **kwargs: Any,
+        is_tokenized: bool = False,
+        show_tokens: bool = False,
+        *,
+        pooling: str | None = None,
     ) -> Generator[Any, None, None]:
         """Yield the vectors of batches of texts, in order, while later ones are on their way.
 
@@ -171,22 +172,16 @@ class BertClient:
             batch_generator: batches.
             max_num_batch: stop after so many.
             delay: taken and not used: nothing here waits by the clock.
-            kwargs: is_tokenized, as for `encode`.
+            is_tokenized, show_tokens, pooling: as for `encode`.
         """
         del delay
         waiting: deque[Future[Answer]] = deque()
-        for number, texts in enumerate(batch_generator):
-            if max_num_batch is not None and number >= max_num_batch:
-                break
+        for texts in islice(batch_generator, max_num_batch):
             if len(waiting) >= IN_FLIGHT:
-                yield waiting.popleft().result().embedding
-            _check(texts, kwargs.get("is_tokenized", False))
-            self._number += 1
-            body = {"id": self._number, "texts": texts, "is_tokenized": kwargs.get("is_tokenized", False)}
-            self._start(body)
-            waiting.append(self._pending.pop()[1])
+                yield _kept(waiting.popleft().result(), show_tokens)
+            waiting.append(self._start(self._body(texts, is_tokenized, show_tokens, pooling)))
         while waiting:
-            yield waiting.popleft().result().embedding
+            yield _kept(waiting.popleft().result(), show_tokens)
 
     @property
     def status(self) -> dict[str, Any]:
@@ -213,7 +208,7 @@ class BertClient:
         """Close the connection; answers that nobody fetched are lost."""
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
-        for connection in self._open_ones:
+        for connection in self._open_ones.values():
             connection.close()
 
     def __enter__(self) -> BertClient:
@@ -224,17 +219,29 @@ class BertClient:
     ) -> None:
         self.close()
 
-    def _start(self, body: dict[str, Any]) -> None:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(IN_FLIGHT, "sentvec-client")
-        self._pending.append((body["id"], self._threads.submit(lambda: self._ask(self._mine(), body))))
+    def _body(self, texts: Any, is_tokenized: bool, show_tokens: bool, pooling: str | None) -> dict[str, Any]:
+        _check(texts, is_tokenized)
+        with self._guard:
+            self._number += 1
+            body = {"id": self._number, "texts": texts, "is_tokenized": is_tokenized, "show_tokens": show_tokens}
+        return body if pooling is None else body | {"pooling": pooling}
+
+    def _start(self, body: dict[str, Any]) -> Future[Answer]:
+        with self._guard:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(IN_FLIGHT, "sentvec-client")
+        return self._threads.submit(lambda: self._ask(self._mine(), body))
 
     def _mine(self) -> HTTPConnection:
         """Return this thread's connection; `http.client` opens it anew where it was closed."""
         found: HTTPConnection | None = getattr(self._own, "connection", None)
         if found is None:
             found = self._own.connection = HTTPConnection(self.ip, self.port, timeout=self._seconds)
-            self._open_ones.append(found)
+            with self._guard:
+                ended = [thread for thread in self._open_ones if not thread.is_alive()]
+                for connection in [self._open_ones.pop(thread) for thread in ended]:
+                    connection.close()
+                self._open_ones[threading.current_thread()] = found
         return found
 
     def _ask(self, connection: HTTPConnection, body: dict[str, Any]) -> Answer:
@@ -245,12 +252,12 @@ class BertClient:
 
     def _exchange(self, connection: HTTPConnection, method: str, path: str, body: Any) -> Any:
         headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {self._key}"} if self._key else {})
-        content = None if body is None else json.dumps(body).encode()
+        sent = None if body is None else json.dumps(body).encode()
         for again in (False, True):
             try:
-                connection.request(method, path, content, headers)
+                connection.request(method, path, sent, headers)
                 answer = connection.getresponse()
-                told = json.loads(answer.read())
+                content = answer.read()
                 break
             except TimeoutError:
                 connection.close()
@@ -259,13 +266,23 @@ class BertClient:
                 connection.close()
                 if again:  # a server closes connections that were idle for long; more than one is no accident
                     raise
+        try:
+            told = json.loads(content)
+        except ValueError:  # of a proxy, say
+            raise ServerError(f"{answer.status}: the answer is no JSON: {content[:80]!r}") from None
         if answer.status != 200:
             raise ServerError(f"{answer.status}: {told.get('description') or told.get('error') or told}")
         return told
 
 
-ConcurrentBertClient = BertClient
-"""Several threads may share one client here."""
+def ConcurrentBertClient(max_concurrency: int = 10, **kwargs: Any) -> BertClient:  # noqa: N802 - bert-as-service's name
+    """Return a client; several threads may share any one here, so `max_concurrency` is taken and not used."""
+    del max_concurrency
+    return BertClient(**kwargs)
+
+
+def _kept(answer: Answer, show_tokens: bool) -> Any:
+    return (answer.embedding, answer.tokens) if show_tokens else answer.embedding
 
 
 def _check(texts: Any, is_tokenized: bool) -> None:

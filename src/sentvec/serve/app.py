@@ -43,7 +43,9 @@ class App:
         self.settings = service.settings
         self.routes: dict[str, dict[str, Route]] = {}
         for route in routes:
-            self.routes.setdefault(route.path, {})[route.method] = route
+            methods = self.routes.setdefault(route.path, {})
+            assert route.method not in methods, f"{route.method} {route.path} is answered twice"
+            methods[route.method] = route
         self.active = 0
         self._hosts = _names(self.settings)
         self._keys = tuple(key.encode() for key in self.settings.keys)
@@ -197,6 +199,8 @@ class App:
         if asked.texts and answer.status == 200:
             parts = (seconds, asked.tokenised_s, asked.queued_s, asked.encoded_s)
             metrics.answered(asked.texts, asked.tokens, parts)
+        elif answer.status != 200 and route is not None and route.engine:
+            metrics.requests.add(1, "batch" if asked.texts > 1 else "single")
         if self.settings.log_requests:
             facts = {
                 "method": method,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,7 @@ class Servant:
             case "scores":
                 return self._scores(rows, work)
             case "task":
-                return list(self.tasks[work.name](rows, **dict(work.options)))
+                return list(self._task(work)(rows, **dict(work.options)))
             case "view":
                 return [self._view(work.name, row) for row in rows]
 
@@ -124,10 +124,15 @@ class Servant:
         job = vector_job(model.encoder, model.recipe, work.finish, width=width, prefix="")
         return self.engine.encode(window, job, report, _quiet)
 
+    def _task(self, work: Work) -> Any:
+        task: Any = self.tasks[work.name]
+        task.model.engine = replace(task.model.engine, whole=work.whole)
+        return task
+
     def _scores(self, pairs: list[tuple[str, str]], work: Work) -> Sequence[float]:
         model = self.reranker
         assert model is not None, "the server asks for scores only where it has a reranker"
-        if dict(work.options).get("whole"):
+        if work.whole:
             for place, ids in enumerate(model.tokenizer.encode(pairs)):
                 if len(ids) > model.max_seq_length:
                     raise InvalidInput(

@@ -65,9 +65,15 @@ class QueuedEncoder:
     def _encoded(self, texts: Sequence[str], names: tuple[str, ...]) -> NDArray[np.float32]:
         stored = with_stored(self._service.reader.engine.recipe, names, {}).get("prompt_name")
 
+        step = self._service.settings.max_texts  # of one client's; the sentences of many passages are more
+
         async def work() -> list[NDArray[np.float32]]:
-            with self._service.asking() as asked:
-                return await self._service.vectors(list(texts), asked, prompt_name=stored, truncate=True)
+            found: list[NDArray[np.float32]] = []
+            for first in range(0, len(texts), step):
+                with self._service.asking() as asked:
+                    part = list(texts[first : first + step])
+                    found += await self._service.vectors(part, asked, prompt_name=stored, truncate=True)
+            return found
 
         return np.stack(asyncio.run_coroutine_threadsafe(work(), self._loop).result())
 

@@ -91,6 +91,7 @@ class Crew:
         while not self._ended.wait(min(1.0, self._stuck_s / 2)):
             for lane in self.lanes:
                 lane.look(self._stuck_s)
+            self.queue.expire()
 
     def _start(self) -> Process:
         if self._nest is not None:

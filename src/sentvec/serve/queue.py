@@ -110,6 +110,7 @@ class Queue:
         self.requests = 0
         self.rate = 0.0
         self.closed = False
+        self.gave = time.monotonic()  # when a batch last came back
         self.idle = 0  # threads that wait for a batch: processes with nothing to do
         self._lines: dict[Hashable, list[tuple[float, int, Request, int]]] = {}
         self._virtual = 0.0
@@ -187,6 +188,7 @@ class Queue:
         """Hand the results of a batch to its requests."""
         ended: list[Request] = []
         with self._guard:
+            self.gave = time.monotonic()
             rate = batch.tokens / max(seconds, 1e-6) / batch.shares
             self.rate = rate if not self.rate else 0.9 * self.rate + 0.1 * rate
             at = 0
@@ -220,6 +222,18 @@ class Queue:
                     self._push(line, [(self._virtual, request, place) for place in places])
                 elif not request.over:
                     request.error = error
+                    self._end(request)
+                    ended.append(request)
+        for request in ended:
+            request.done(request)
+
+    def expire(self) -> None:
+        """Answer what waits for too long, or for nobody: where no process takes anything, nothing else does."""
+        ended: list[Request] = []
+        with self._guard:
+            for request in {entry[2] for line in self._lines.values() for entry in line}:
+                if not request.over and (late := self._late(request)) is not None:
+                    request.error = late
                     self._end(request)
                     ended.append(request)
         for request in ended:

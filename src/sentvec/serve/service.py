@@ -41,6 +41,9 @@ NUMBERS = 50
 
 T = TypeVar("T")
 
+MOST_SEEN = 1024
+"""Most tokens that are looked at: a map of attention for each head of each layer, a gigabyte in all."""
+
 PROOF_S = 0.5
 """Seconds for which one text that came back proves that the engine works."""
 
@@ -187,6 +190,23 @@ class Service:
                 f"batch size {count} > maximum allowed batch size {self.settings.max_texts}. Send several requests.",
             )
 
+    def limit_numbers(self, count: int) -> None:
+        """Refuse an answer of more numbers than one may have."""
+        if count > MOST_NUMBERS:
+            raise Refused(
+                "too_many",
+                f"the states of these texts' tokens are {count:,} numbers, but {MOST_NUMBERS:,} are the most of an "
+                "answer. Send several requests.",
+            )
+
+    def limit_tokens(self, count: int) -> None:
+        """Refuse more tokens than a request may have."""
+        if count > self.settings.max_tokens:
+            raise Refused(
+                "too_many",
+                f"the request has {count:,} tokens, but {self.settings.max_tokens:,} are the most. Send several.",
+            )
+
     async def vectors(
         self,
         texts: Sequence[Text],
@@ -228,13 +248,7 @@ class Service:
 
     async def rows_states(self, rows: Sequence[TokenIds], asked: Asked) -> list[Any]:
         """Return the states of all tokens of rows that are token ids already."""
-        numbers = sum(map(len, rows)) * asked.now.reader.hidden
-        if numbers > MOST_NUMBERS:
-            raise Refused(
-                "too_many",
-                f"the states of these texts' tokens are {numbers:,} numbers, but {MOST_NUMBERS:,} are the most of an "
-                "answer. Send several requests.",
-            )
+        self.limit_numbers(sum(map(len, rows)) * asked.now.reader.hidden)
         return await self.run(Work("states"), rows, [len(row) for row in rows], asked)
 
     async def rows_vectors(self, rows: Sequence[TokenIds], asked: Asked) -> list[Any]:
@@ -252,10 +266,12 @@ class Service:
                 "unsupported", "no reranker is loaded; start the server with --reranker MODEL to have /rerank."
             )
         cut = self.settings.truncate if truncate is None else truncate
-        work = Work("scores", name="raw" if raw else "", options=() if cut else (("whole", True),))
+        work = Work("scores", name="raw" if raw else "", whole=not cut)
         return await self.run(work, pairs, [costs.tokens(a) + costs.tokens(b) for a, b in pairs], asked)
 
-    async def task(self, name: str, inputs: Sequence[Any], asked: Asked, **options: Any) -> list[Any]:
+    async def task(
+        self, name: str, inputs: Sequence[Any], asked: Asked, *, truncate: bool | None = None, **options: Any
+    ) -> list[Any]:
         """Run a task's head on inputs."""
         loaded = [one for one, _ in asked.now.loaded.tasks]
         if name not in loaded:
@@ -264,14 +280,25 @@ class Service:
                 f"no model for {name} is loaded; loaded: {', '.join(loaded) or 'none'}. Start the server with "
                 f"--task {name}=MODEL.",
             )
-        work = Work("task", name=name, options=tuple(sorted((key, _frozen(value)) for key, value in options.items())))
+        cut = self.settings.truncate if truncate is None else truncate
+        work = Work(
+            "task",
+            name=name,
+            whole=not cut,
+            options=tuple(sorted((key, _frozen(value)) for key, value in options.items())),
+        )
         limit = asked.now.task_limits[name]
         return await self.run(work, inputs, [costs.of_task(name, one, options, limit) for one in inputs], asked)
 
     async def view(self, name: str, asked: Asked, **arguments: Any) -> Any:
-        """Look inside the embedder."""
-        cost = sum(costs.tokens(str(value)) for value in arguments.values())
-        return (await self.run(Work("view", name=name), [arguments], [cost], asked))[0]
+        """Look inside the embedder; memory grows with the square of the tokens, times layers and heads."""
+        texts = [value for value in arguments.values() if isinstance(value, str)]
+        tokens = sum(map(len, await self.read(texts, asked)))
+        if tokens > MOST_SEEN:
+            raise Refused(
+                "too_long", f"the texts have {tokens} tokens, but {MOST_SEEN} can be looked at. Send a part of them."
+            )
+        return (await self.run(Work("view", name=name), [arguments], [tokens], asked))[0]
 
     async def healthy(self) -> None:
         """Send a text through the engine.
@@ -288,8 +315,9 @@ class Service:
                 async with asyncio.timeout(self.settings.deadline_s):
                     await self.run(Work("vectors", reader.finish("", None, None)), [ids], [len(ids)], asked)
         except Refused as refused:
-            if refused.kind != "overloaded":  # it works, too much
+            if refused.kind != "overloaded" or time.monotonic() - self.now.queue.gave > self.settings.stuck_s:
                 raise Refused("unhealthy", f"unhealthy: {refused.message}") from None
+            return  # it works, too much: something came back not long ago
         except TimeoutError:
             raise Refused("unhealthy", "unhealthy: a text did not come back in time.") from None
         self._proved = time.monotonic()
@@ -304,11 +332,7 @@ class Service:
             return []
         self.limit_texts(len(rows))
         tokens = sum(costs)
-        if tokens > self.settings.max_tokens:
-            raise Refused(
-                "too_many",
-                f"the request has {tokens:,} tokens, but {self.settings.max_tokens:,} are the most. Send several.",
-            )
+        self.limit_tokens(tokens)
         asked.tokens += tokens
         asked.texts += len(rows)
         loop = asyncio.get_running_loop()

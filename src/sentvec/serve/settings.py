@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import tomllib
@@ -100,8 +101,11 @@ class Settings:
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}, which should be 1 or more.")
         for name in ("receive_s", "deadline_s", "stuck_s", "drain_s", "max_body"):
-            if not getattr(self, name) > 0:
-                raise InvalidInput(f"{name} is {getattr(self, name)}, which should be above 0.")
+            if not 0 < getattr(self, name) < math.inf:
+                raise InvalidInput(f"{name} is {getattr(self, name)}, which should be above 0, and finite.")
+        for name in ("processes", "max_seq_length"):
+            if getattr(self, name) < 0:
+                raise InvalidInput(f"{name} is {getattr(self, name)}, which should be 0 or more.")
         if not 0 <= self.port <= 65535:
             raise InvalidInput(f"port is {self.port}, which should be from 0 to 65535.")
         if self.clients and len(set(self.keys)) < len(self.keys):
@@ -151,8 +155,14 @@ def settings(
         if name not in kinds:
             raise InvalidInput(f"{file} sets {name!r}, which is not known. Known: {', '.join(kinds)}.")
         found[name] = _clients(value) if name == "clients" else _typed(name, value, kinds[name], f"{file}")
+    variables = os.environ if environment is None else environment
+    for variable in variables:  # options have shorter names: --deadline is deadline_s, --no-page is page
+        short = variable.removeprefix(PREFIX).lower()
+        meant = {f"{short}_s", short.removeprefix("no_")} & kinds.keys() - {short}
+        if variable.startswith(PREFIX) and short not in kinds and meant:
+            raise InvalidInput(f"{variable} is not known; use {PREFIX}{meant.pop().upper()}.")
     for name, kind in kinds.items():
-        given = (os.environ if environment is None else environment).get(PREFIX + name.upper())
+        given = variables.get(PREFIX + name.upper())
         if given is not None:
             found[name] = _clients(_json(given)) if name == "clients" else _parsed(name, given, kind)
     found |= {name: value for name, value in flags.items() if value is not None and value != ()}

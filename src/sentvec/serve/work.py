@@ -48,12 +48,14 @@ class Work:
             inputs; view: rows are dicts of arguments.
         finish: for vectors.
         name: which task or view, or "raw" for scores without the activation.
+        whole: for scores and tasks: refuse texts that are too long, instead of cutting them.
         options: the task's arguments besides its inputs, as (name, value), in the order of names.
     """
 
     kind: Kind
     finish: Finish = field(default_factory=Finish)
     name: str = ""
+    whole: bool = False
     options: tuple[tuple[str, Any], ...] = ()
 
 

@@ -77,8 +77,9 @@ async def encode(call: Call) -> Reply:
     else:
         rows = await service.read([pair(text) for text in texts], call.asked, prefix=reader.prefix(None))
     if pooling == "NONE":
+        longest = max(map(len, rows))
+        service.limit_numbers(len(rows) * longest * reader.hidden)  # a long text among short ones makes them all long
         states = await service.rows_states(rows, call.asked)
-        longest = max(map(len, states))
         filled = [np.concatenate([one, np.zeros((longest - len(one), one.shape[1]), np.float32)]) for one in states]
         found = await written(service, filled)
     else:

@@ -13,6 +13,7 @@ import numpy as np
 from sentvec import __version__
 from sentvec.ops.similarity import similarity
 from sentvec.runtime.checks import comparable
+from sentvec.serve import costs
 from sentvec.serve.fields import DIRECTION, INPUT, MANY_IDS, MATRIX, ONE_IDS, ONE_TEXT, VECTOR, listed, written
 from sentvec.serve.http import Call, Reply, Route, reply
 from sentvec.serve.refusals import STATUS, Refused
@@ -133,7 +134,8 @@ async def predict(call: Call) -> Reply:
     else:
         given = [one[0] if len(one) == 1 else tuple(one) for one in given]
     raw = {"function_to_apply": "none"} if call.body["raw_scores"] else {}
-    found = await call.service.task("text-classification", given, call.asked, top_k=None, **raw)
+    cut = call.body["truncate"]
+    found = await call.service.task("text-classification", given, call.asked, truncate=cut, top_k=None, **raw)
     told = [[{"score": one["score"], "label": one["label"]} for one in labels] for labels in found]
     return reply(told[0] if alone else told, headers=_times(call))
 
@@ -166,7 +168,7 @@ async def tokenize(call: Call) -> Reply:
             count += len(found[-1])
         return reply(found)
 
-    with wanted():
+    with wanted(), now.queue.reserved(sum(map(costs.tokens, texts))):  # a token's place takes more than its vector
         return await call.service.aside(work, sum(map(len, texts)))
 
 
