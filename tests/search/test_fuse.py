@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentvec.errors import InvalidInput
-from sentvec.search.fuse import diverse, fused
+from sentvec.search.fuse import blended, diverse, fused
 
 rankings = st.lists(st.lists(st.integers(0, 9), unique=True), max_size=4)
 
@@ -79,3 +79,27 @@ def test_a_repeat_is_passed_over():
 def test_what_cannot_be(diversity, n):
     with pytest.raises(InvalidInput):
         diverse(np.zeros(n), np.zeros((2, 3), np.float32), 1, diversity)
+
+
+def test_by_scores_one_that_stands_out_stays_ahead():
+    near = [(row, 0.5 - 0.001 * row) for row in range(100)]  # nothing stands out
+    worded = [(77, 30.0), *((row, 5.0 - 0.01 * row) for row in range(60))]
+    assert fused([[row for row, _ in one] for one in (near, worded)])[0][0] != 77
+    assert blended(near, worded, 0.5)[0][0] == 77
+    assert blended(near, worded, 0.0)[0][0] == 0
+
+
+def test_by_scores_a_row_with_none_of_the_words_is_below_those_with_some():
+    near = [(row, 0.9 - 0.01 * row) for row in range(5)]
+    found = dict(blended(near, [(4, 2.0)], 1.0))
+    assert found.pop(4) > max(found.values())
+    assert len(set(found.values())) == 1
+
+
+def test_by_scores_vectors_decide_where_words_do_not():
+    near = [(3, 0.9), (1, 0.8), (2, 0.7)]
+    assert [row for row, _ in blended(near, [], 1.0)] == [3, 1, 2]
+    assert [row for row, _ in blended(near, [], 0.5)] == [3, 1, 2]
+    assert blended([], [], 0.5) == []
+    same = [(3, 0.9), (1, 0.9)]
+    assert [row for row, _ in blended(same, [(1, 4.0), (3, 4.0)], 0.5)] == [3, 1]

@@ -108,6 +108,20 @@ def test_fused_scores_are_the_formula(pets):
     assert ids(pets.search(question, hybrid=1.0))[: len(words)] == words
 
 
+def test_fused_by_scores_is_the_formula(pets):
+    question = "dogs hunt at night"
+    near = {hit.id: hit.score for hit in pets.search(question)}
+    worded = {hit.id: hit.score for hit in pets.search_text(question)}
+    worded = {name: worded.get(name, 0.0) for name in near}  # all six are near; of those without a word it is 0
+    standard = [(np.array(list(one.values())) - np.mean(list(one.values()))) / np.std(list(one.values()))
+                for one in (near, worded)]  # fmt: skip
+    wanted = dict(zip(near, 0.7 * standard[0] + 0.3 * standard[1], strict=True))
+    hits = pets.search(question, hybrid=0.3, fusion="score")
+    assert {hit.id: hit.score for hit in hits} == pytest.approx(wanted, abs=1e-6)
+    assert ids(hits) == sorted(wanted, key=wanted.__getitem__, reverse=True)
+    assert pets.search_many([question], hybrid=0.3, fusion="score") == [hits]
+
+
 @pytest.mark.parametrize("hybrid", [True, 0.3, 1.0])
 @pytest.mark.parametrize("question", ["!?", "zebra"])
 def test_fused_scores_without_words_are_those_of_one_ranking(pets, hybrid, question):
@@ -250,6 +264,7 @@ def test_diversity_after_a_reranker(pets, compacted):
         ({"hybrid": 1.5}, "hybrid is 1.5; accepted: a number from 0 to 1"),
         ({"hybrid": float("nan")}, "hybrid is nan"),
         ({"hybrid": "yes"}, "hybrid is 'yes'"),
+        ({"hybrid": True, "fusion": "best"}, "fusion is 'best'; accepted: 'rank', 'score'"),
         ({"diversity": -1}, "diversity is -1"),
         ({"where": "lang = zh"}, "the filter is"),
         ({"where": {"a": {"~": 1}}}, "operator '~' of 'a' is not known"),

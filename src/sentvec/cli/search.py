@@ -34,6 +34,7 @@ def search(
     k: Annotated[int, typer.Option("-k", "--top", min=1, help="How many passages to show.")] = 10,
     where: Annotated[str | None, typer.Option(help='Filter, as JSON: \'{"year": {">": 2020}, "lang": "zh"}\'.')] = None,
     hybrid: Annotated[bool, typer.Option("--hybrid", help="Rank by words as well as by vectors.")] = False,
+    fusion: Annotated[str, typer.Option(help="How --hybrid fuses: by rank, or by score.")] = "rank",
     words: Annotated[bool, typer.Option("--words", help="Rank by words alone, without a model.")] = False,
     rerank: Annotated[str | None, typer.Option(help="A cross-encoder that scores the best 50 again.")] = None,
     like: Annotated[str | None, typer.Option(help="In place of a question: the id of a passage.")] = None,
@@ -58,19 +59,31 @@ def search(
     condition = None if where is None else _filter(where)
     from sentvec.search.query import question, worded
 
-    question(k, condition, diversity=diversity)  # a mistyped filter should not cost loading a model
+    question(k, condition, fusion=fusion, diversity=diversity)  # a mistyped filter should not cost loading a model
     if like is None:
         worded(asked)
     if store is not None:
-        if like or rerank or diversity:
-            raise InvalidInput("--like, --rerank and --diversity work on collections, not on a --store.")
+        if like or rerank or diversity or fusion != "rank":
+            raise InvalidInput("--like, --rerank, --diversity and --fusion work on collections, not on a --store.")
         from sentvec.cli.stores import search_in
 
         options = {"hybrid": hybrid, "words": words, "offline": local_files_only}
         hits, encoder = search_in(store, asked, k, condition, model, device, **options)
     else:
         hits, encoder, asked = _in_collection(
-            collection, asked, k, condition, hybrid, words, rerank, like, diversity, model, device, local_files_only
+            collection,
+            asked,
+            k,
+            condition,
+            hybrid,
+            fusion,
+            words,
+            rerank,
+            like,
+            diversity,
+            model,
+            device,
+            local_files_only,
         )
     if as_json:
         for hit in hits:
@@ -94,6 +107,7 @@ def _in_collection(
     k: int,
     condition: Mapping[str, Any] | None,
     hybrid: bool,
+    fusion: str,
     words: bool,
     rerank: str | None,
     like: str | None,
@@ -118,7 +132,9 @@ def _in_collection(
         encoder = open_model(name, device, offline=offline)
         again = None if rerank is None else open_reranker(rerank, device, offline=offline)
         with Collection.open(collection, encoder) as opened:
-            hits = opened.search(asked, k, where=condition, hybrid=hybrid, rerank=again, diversity=diversity)
+            hits = opened.search(
+                asked, k, where=condition, hybrid=hybrid, fusion=fusion, rerank=again, diversity=diversity
+            )
     return hits, encoder, asked
 
 

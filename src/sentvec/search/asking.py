@@ -26,6 +26,7 @@ class Options:
     k: int
     where: Mapping[str, Any] | None
     hybrid: bool | float
+    fusion: str
     diversity: float
     again: bool
 
@@ -79,8 +80,9 @@ def asked(queries: Asked, options: Options, model: Callable[[], TextEncoder]) ->
     share = 0.5 if isinstance(options.hybrid, bool) else options.hybrid
     vectors = queries if isinstance(queries, np.ndarray) else None
     found = question(
-        *(options.k, options.where), share=share, diversity=options.diversity, again=options.again, vectors=vectors
-    )
+        options.k, options.where, share=share, fusion=options.fusion, diversity=options.diversity, again=options.again,
+        vectors=vectors,
+    )  # fmt: skip
     if isinstance(queries, np.ndarray):
         return found
     texts = [worded(text) for text in queries]

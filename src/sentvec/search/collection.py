@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from sentvec.search.adding import add, batches
 from sentvec.search.asking import Asked, Options, asked, one, several
 from sentvec.search.checks import as_list, id_list, iterable
 from sentvec.search.encoding import Encoding
+from sentvec.search.fuse import FUSIONS
 from sentvec.search.ingest import index_files
 from sentvec.search.opening import check_model, folder_of, needed, prepare
 from sentvec.search.query import Allowed, Answers, PairScorer, Question, answers, hits, like, question, worded
@@ -258,6 +258,7 @@ class Collection:
         *,
         where: Mapping[str, Any] | None = None,
         hybrid: bool | float = False,
+        fusion: str = FUSIONS[0],
         rerank: PairScorer | None = None,
         diversity: float = 0.0,
     ) -> list[Hit]:
@@ -267,8 +268,8 @@ class Collection:
             query: a text, or a vector float32 (dim,).
             k: how many at most.
             where: a filter of metadata, such as ``{"year": {">": 2020}, "lang": "zh"}``; see `sentvec.search.filters`.
-            hybrid: also rank by words (BM25), and fuse both rankings by reciprocal rank. A number from 0 to 1 is the
-                share of the words; True is 0.5. Scores are those of the fusion then.
+            hybrid: also rank by words (BM25); a number from 0 to 1 is the share of the words, True is 0.5.
+            fusion: how both become one, whose scores hits have then: by "rank" or by "score", see docs/search.md.
             rerank: a `Reranker`, which scores the best 50 again; scores are its own then.
             diversity: above 0, up to 1: choose passages that differ, by maximal marginal relevance.
 
@@ -276,8 +277,8 @@ class Collection:
             InvalidInput: an empty text, a vector of another shape or type, k below 1, an option that cannot be.
             CollectionError: a text, where the collection was opened without a model.
         """
-        options = Options(k, where, hybrid, diversity, rerank is not None)
-        return self._found(one(query, self._known), options, rerank)[0]
+        how = Options(k, where, hybrid, fusion, diversity, rerank is not None)
+        return self._found(one(query, self._known), how, rerank)[0]
 
     def search_many(
         self,
@@ -286,6 +287,7 @@ class Collection:
         *,
         where: Mapping[str, Any] | None = None,
         hybrid: bool | float = False,
+        fusion: str = FUSIONS[0],
         rerank: PairScorer | None = None,
         diversity: float = 0.0,
     ) -> list[list[Hit]]:
@@ -293,12 +295,12 @@ class Collection:
 
         Args:
             queries: texts, or vectors float32 (n, dim).
-            k, where, hybrid, rerank, diversity: as for `search`, the same for all.
+            k, where, hybrid, fusion, rerank, diversity: as for `search`, the same for all.
 
         Raises:
             InvalidInput, CollectionError: as for `search`, if one question cannot be asked.
         """
-        options = Options(k, where, hybrid, diversity, rerank is not None)
+        options = Options(k, where, hybrid, fusion, diversity, rerank is not None)
         return self._found(several(queries, self._known), options, rerank)
 
     def search_text(self, words: str, k: int = 10, *, where: Mapping[str, Any] | None = None) -> list[Hit]:
@@ -368,9 +370,7 @@ class Collection:
     def __enter__(self) -> Collection:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # Inside -----------------------------------------------------------------------------------------

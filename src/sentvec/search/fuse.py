@@ -11,6 +11,9 @@ from sentvec.errors import InvalidInput
 
 Array = NDArray[np.float32]
 
+FUSIONS = ("rank", "score")
+"""How rankings by vectors and by words become one: `fused`, `blended`."""
+
 RANK = 60
 """How little the first ranks stand out, in reciprocal rank fusion: the value of the paper."""
 
@@ -44,6 +47,39 @@ def fused(
         for place, row in enumerate(ranking, 1):
             scores[row] = scores.get(row, 0.0) + share / (rank + place)
     return sorted(scores.items(), key=lambda found: (-found[1], found[0]))
+
+
+def blended(
+    near: Sequence[tuple[int, float]], worded: Sequence[tuple[int, float]], share: float
+) -> list[tuple[int, float]]:
+    """Fuse two rankings by their scores, each with its mean taken off and divided by its spread.
+
+    A row that stands out in one ranking stays ahead of rows that are middling in both, which by ranks it would not
+    (Montague and Aslam 2001, CIKM: zero mean, unit variance).
+
+    Args:
+        near: rows with their similarities, the best first; a row that is not there is taken for as near as the last.
+        worded: rows with their BM25 scores; one that is not there is taken for the last, or, where there are fewer
+            than of the near, for a row with none of the words: 0.
+        share: of the words, from 0 to 1.
+
+    Returns:
+        (row, score), the best first; of equal scores the nearest.
+
+    >>> [(row, round(score, 2)) for row, score in blended([(7, 0.5), (8, 0.3)], [(9, 12.0)], 0.75)]
+    [(9, 0.5), (7, -0.5), (8, -1.0)]
+    """
+    found: dict[int, float] = {}
+    rows = [row for row, _ in (*near, *worded)]
+    for ranking, part in ((near, 1 - share), (worded, share)):
+        scores = np.zeros(max(len(ranking), len(near), 1))
+        scores[: len(ranking)] = [score for _, score in ranking]
+        spread = float(scores.std())
+        standard = (scores - scores.mean()) / (spread or 1.0)
+        values = dict(zip((row for row, _ in ranking), standard.tolist(), strict=False))
+        for row in dict.fromkeys(rows):
+            found[row] = found.get(row, 0.0) + part * values.get(row, float(standard[-1]))
+    return sorted(found.items(), key=lambda one: -one[1])
 
 
 def diverse(relevance: NDArray[np.floating], vectors: Array, k: int, diversity: float) -> list[int]:

@@ -14,7 +14,7 @@ from sentvec.errors import InvalidInput, NonFiniteOutput
 from sentvec.search import passages
 from sentvec.search.checks import storable
 from sentvec.search.filters import Filter, parse, sql
-from sentvec.search.fuse import diverse, fused
+from sentvec.search.fuse import FUSIONS, blended, diverse, fused
 from sentvec.search.passages import Passage
 from sentvec.search.schema import damaged
 from sentvec.search.store import Store
@@ -47,6 +47,7 @@ class Question:
         vectors: (n, dim) of what is asked, or None for words alone.
         matches: FTS5 queries (n,) of its words, "" where there are none; None for vectors alone.
         share: of the words in a fused ranking, from 0 to 1.
+        fusion: one of `FUSIONS`.
         where: what answers must meet.
         diversity: 0 to 1; how much they should differ.
         depth: how many to find, of which k are left in the end.
@@ -57,6 +58,7 @@ class Question:
     vectors: Array | None = None
     matches: tuple[str, ...] | None = None
     share: float = 0.5
+    fusion: str = FUSIONS[0]
     where: Filter | None = None
     diversity: float = 0.0
     depth: int = 0
@@ -76,6 +78,7 @@ def question(
     where: Mapping[str, Any] | None = None,
     *,
     share: float = 0.5,
+    fusion: str = FUSIONS[0],
     diversity: float = 0.0,
     again: bool = False,
     vectors: Array | None = None,
@@ -86,6 +89,7 @@ def question(
         k: how many answers.
         where: a filter.
         share: of the words.
+        fusion: one of `FUSIONS`.
         diversity: from 0 to 1.
         again: a reranker scores the best answers again.
         vectors: (n, dim) of what is asked, where they are given.
@@ -98,9 +102,11 @@ def question(
     for name, value in (("diversity", diversity), ("hybrid", share)):
         if not isinstance(value, int | float) or not 0 <= value <= 1:
             raise InvalidInput(f"{name} is {value!r}; accepted: a number from 0 to 1.")
+    if fusion not in FUSIONS:
+        raise InvalidInput(f"fusion is {fusion!r}; accepted: {', '.join(map(repr, FUSIONS))}.")
     depth = max(2 * k if diversity else k, AGAIN) if again or diversity else k
     found = None if where is None else parse(where)
-    return Question(k, vectors, None, float(share), found, float(diversity), depth)
+    return Question(k, vectors, None, float(share), fusion, found, float(diversity), depth)
 
 
 def worded(text: str) -> str:
@@ -170,12 +176,14 @@ def _ranked(asked: Question, store: Store, view: View, rows: Ids | None) -> list
     worded = [_by_words(match, store, rows, deep) for match in asked.matches]
     if asked.vectors is None:
         return worded
-    return [_both(*one, asked.share) for one in zip(near, worded, strict=True)]
+    return [_both(*one, asked) for one in zip(near, worded, strict=True)]
 
 
-def _both(near: list[tuple[int, float]], worded: list[tuple[int, float]], share: float) -> list[tuple[int, float]]:
+def _both(near: list[tuple[int, float]], worded: list[tuple[int, float]], asked: Question) -> list[tuple[int, float]]:
+    if asked.fusion == "score":
+        return blended(near, worded, asked.share)
     rankings = [[row for row, _ in one] for one in (near, worded)]
-    found = fused(rankings, (1 - share, share))
+    found = fused(rankings, (1 - asked.share, asked.share))
     if worded:
         return found
     scores = dict(found)  # where words alone would count and there are none, all scores are 0: vectors decide then
