@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.serve.running import Running, serving
 from sentvec.errors import InvalidInput
 from sentvec.serve.queue import Queue, Request
 from sentvec.serve.refusals import Refused
+from sentvec.serve.server import _reload
 from sentvec.serve.settings import Settings, settings
 from sentvec.serve.surfaces.tasks import TAKEN
 from sentvec.serve.work import Work
@@ -103,3 +105,12 @@ def test_no_more_is_looked_at_than_there_is_memory_for(tmp_path: Path) -> None:
         answer = long.post("/attention", {"text": "the cat " * 900})
         assert (answer.status, answer.json["error_type"]) == (400, "too_long")
         assert long.post("/why", {"a": "the " * 600, "b": "the " * 600}).status == 400
+
+
+def test_models_that_cannot_be_loaded_again_are_told_of_whatever_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    class Bare:
+        def load(self) -> None:
+            raise RuntimeError("can't start new thread")
+
+    asyncio.run(_reload(Bare()))
+    assert "those before serve on: can't start new thread" in caplog.text
