@@ -128,13 +128,14 @@ class TestCollection:
         assert strict.post("/documents", {"documents": documents}, **WITH).status == 200
         assert found(where={"year": {"<": 1950}}) == ["old"]
         assert set(found(hybrid=0.5)) == set(found()) == set(found(rerank=True, diversity=0.5))
-        assert found(hybrid=1)[0] == "dogs"
+        assert found(hybrid=1)[0] == found(hybrid=1, fusion="score")[0] == "dogs"
 
     @pytest.mark.parametrize(
         ("path", "body"),
         [
             ("/search", {"query": "a", "where": {"year": {"~": 1}}}),
             ("/search", {"query": "a", "hybrid": 2}),
+            ("/search", {"query": "a", "fusion": "best"}),
             ("/search", {"query": ""}),
             ("/search", {"query": " "}),
             ("/search", {"query": "a", "k": 0}),

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from sentvec.errors import CollectionBusy, CollectionError, InvalidInput
 from sentvec.search.collection import Collection
+from sentvec.search.fuse import FUSIONS
 from sentvec.search.snippets import snippets
 from sentvec.serve.encoder import QueuedEncoder, QueuedScorer
 from sentvec.serve.fields import ONE_TEXT
@@ -29,6 +30,7 @@ SEARCH = record(
     k=optional({"type": "integer", "minimum": 1, "maximum": 1000}, 10),
     where=optional({"type": "object"}),
     hybrid=optional({"anyOf": [{"type": "boolean"}, {"type": "number", "minimum": 0, "maximum": 1}]}, False),
+    fusion=optional({"type": "string", "enum": list(FUSIONS)}, FUSIONS[0]),
     diversity=optional({"type": "number", "minimum": 0, "maximum": 1}, 0.0),
     rerank=optional({"type": "boolean"}, False),
     snippets=optional({"type": "boolean"}, False),
@@ -67,7 +69,7 @@ class Shelf:
         """Find passages."""
         body, asked = call.body, call.asked
         opened = await self.open()
-        options = {name: body[name] for name in ("where", "hybrid", "diversity") if body[name]}
+        options = {name: body[name] for name in ("where", "hybrid", "fusion", "diversity") if body[name]}
         if body["rerank"]:
             if asked.now.loaded.reranker is None:
                 raise Refused("unsupported", "no reranker is loaded; start the server with --reranker MODEL.")
