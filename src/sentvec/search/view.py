@@ -38,6 +38,7 @@ _log = logging.getLogger("sentvec")
 NARROW = 10_000  # rows that a filter leaves are compared one by one up to so many, or up to a fiftieth of all
 _LOAD = 8192  # vectors read from the database at once
 _TOGETHER = 64  # queries that an index is asked at once, which bounds what their candidates take
+_SCANNED = 512  # queries that every vector is compared with at once: with some hundreds, faiss is six times as fast
 
 
 class _Later:
@@ -254,8 +255,9 @@ class View:
         rows = checked(queries, self._dim)
         rows = unit(rows) if self._metric == "cosine" else rows
         found: list[tuple[Array, Ids]] = []
-        for first in range(0, len(rows), _TOGETHER):
-            part = rows[first : first + _TOGETHER]
+        step = _SCANNED if self._index is None or exact else _TOGETHER
+        for first in range(0, len(rows), step):
+            part = rows[first : first + step]
             parts: list[Part] = []
             if self._generation is not None:
                 places = self._in_generation(part, k, allowed, recall, exact)
