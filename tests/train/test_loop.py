@@ -199,9 +199,11 @@ def test_two_runs_do_not_write_to_one_folder(model, tmp_path):
                     refused.append(error)
                 yield found
 
-    go(model, tmp_path / "out", source=Second())
+    done = go(model, tmp_path / "out", source=Second())
     go(model, tmp_path / "alone")
     assert refused
+    assert not list((tmp_path / "out" / RUN).glob(".*"))
+    assert done.loss == [line["loss"] for line in lines(tmp_path / "out") if "loss" in line][-1] > 0
     same(weights(tmp_path / "out"), weights(tmp_path / "alone"))
 
 

@@ -6,10 +6,14 @@ import json
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from sentvec.errors import ConfigError, OutputError
+
+LOCK = ".lock"
+"""The file that `locked` makes in a folder."""
 
 
 def present(path: Path) -> bool:
@@ -99,7 +103,8 @@ def locked(folder: Path) -> IO[bytes]:
     Raises:
         OutputError: another run holds it.
     """
-    file = (folder / ".lock").open("ab")  # which, should it be a link, takes nothing away from what it leads to
+    path = folder / LOCK
+    file = path.open("ab")  # which, should it be a link, takes nothing away from what it leads to
     try:
         import fcntl
     except ModuleNotFoundError:  # Windows has no such locks
@@ -110,5 +115,14 @@ def locked(folder: Path) -> IO[bytes]:
         file.close()
         raise OutputError(f"another run is writing to {folder}. Wait for it, or give another folder.") from None
     except OSError:
-        pass  # a file system without locks
+        return file  # a file system without locks
+    if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):  # its run has just ended
+        file.close()
+        return locked(folder)
     return file
+
+
+def released(folder: Path) -> None:
+    """Remove the file of a lock that this process holds, where the system removes open files."""
+    with suppress(OSError):
+        (folder / LOCK).unlink()

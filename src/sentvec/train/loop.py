@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 from torch import nn
 
-from sentvec.checkpoint.files import locked, write_bytes
+from sentvec.checkpoint.files import locked, released, write_bytes
 from sentvec.errors import InvalidInput, NonFiniteOutput, OutputError
 from sentvec.nn.descent import descend
 from sentvec.nn.passes import passes
@@ -394,6 +394,6 @@ class _Run(Generic[B, M]):
                 for module in self.state.modules.values():
                     module.eval()
                 self.learner.save(self.folder)
+            released(self.folder / RUN)
         self.team.first_says(None)  # none goes on before the folder is whole
-        loss = self.position.loss / max(self.position.counted, 1)
-        return Trained(self.folder, self.position.step, loss, self.position.scores, seconds)
+        return Trained(self.folder, self.position.step, self.loss, self.position.scores, seconds)
