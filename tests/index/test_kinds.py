@@ -144,6 +144,12 @@ def test_the_curve_rises_and_the_cheapest_point_is_taken(made):
     assert two.chosen == two.curve[1]
 
 
+def test_beyond_the_end_of_the_curve_it_looks_further():
+    index = build("hnsw", in_blocks(VECTORS), COUNT, DIM)
+    index.tuning = Tuning(0.9, 10, 50, (Point(16, 1, 0.8), Point(32, 1, 0.9)))
+    assert [index.point(recall).effort for recall in (None, 0.7, 0.85, 0.95)] == [32, 16, 32, 128]
+
+
 def test_queries_of_users_are_what_recall_is_measured_on():
     index = build("ivf-flat", in_blocks(VECTORS), COUNT, DIM, recall=0.8, queries=ASKED)
     assert index.tuning.queries == 50 and index.tuning.target == 0.8

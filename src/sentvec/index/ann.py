@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from sentvec.index.tuning import Places, Point, Tuning, unmeasured
 Mask = NDArray[np.bool_]
 
 _SPARE = 16
+_BEYOND = 4  # times the effort of the curve's end, for a recall that it does not reach
 _QUEUES = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 2048)
 _WRAPPERS = frozenset({"IndexPreTransform", "IndexRefine", "IndexRefineFlat"})
 _SELECTING = frozenset({"IndexFlat", "IndexFlatIP", "IndexFlatL2", "IndexScalarQuantizer"})
@@ -68,7 +70,10 @@ class AnnIndex:
     def point(self, recall: float | None = None) -> Point:
         """Return the way of searching for a recall; for that of the tuning, if None."""
         if recall not in self._points:
-            self._points[recall] = self.tuning.chosen if recall is None else self.tuning.reaching(recall)
+            found = self.tuning.chosen if recall is None else self.tuning.reaching(recall)
+            if recall is not None and found.recall < recall:  # the curve ended before, where little more was gained
+                found = replace(found, effort=_BEYOND * found.effort)
+            self._points[recall] = found
         return self._points[recall]
 
     @property

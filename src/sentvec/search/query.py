@@ -28,7 +28,7 @@ DEEP = 100  # of each ranking that are fused
 AGAIN = 50  # answers that a reranker reads, and of which unlike ones are chosen
 # The recall of an index under a filter that leaves too many rows to compare each: 0.99 is promised, and passages that
 # were held back to measure it are a little easier than questions.
-_FILTERED = 0.997
+_FILTERED = 0.999
 _MANY = 10_000  # passages from which words that most of them have are left out
 _HELD = 8  # filters whose rows are kept
 
