@@ -116,7 +116,7 @@ def test_the_only_process_is_killed_again_and_again(lone: tuple[Running, Path]) 
             os.kill(child, signal.SIGKILL)
             wait_until(partial(replaced, server, child))
             there = len(load.times) + 4 * CLIENTS  # else a slow machine's request may meet three kills, and is given up
-            wait_until(lambda there=there: len(load.times) > there or load.troubles)  # type: ignore[misc]
+            wait_until(lambda there=there: len(load.times) > there or load.troubles)
             gaps.append(load.gap(begun, time.monotonic()))
     print(f"longest time without an answer: {max(gaps):.3f} s after a kill, {usual:.3f} s otherwise")
     assert max(gaps) < BACK_S
@@ -146,7 +146,7 @@ def test_models_are_loaded_anew_under_load(lone: tuple[Running, Path]) -> None:
             add_modules(tiny_bert(folder, seed=seed), "Pooling", "Normalize")
             begun = time.monotonic()
             server.process.send_signal(signal.SIGHUP)
-            wait_until(lambda times=seed - 4: loads(server) == times)  # type: ignore[misc]
+            wait_until(lambda times=seed - 4: loads(server) == times)
             print(f"longest time without an answer: {load.gap(begun, time.monotonic()):.3f} s while loading anew")
             answers.append(server.post("/embed", text).json)
             assert len(_children(server.process.pid)) == 1  # what served before has gone

@@ -69,7 +69,7 @@ def test_the_rest_is_not_looked_at(reader: Reader, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(
         type(reader.engine),
         "tokenize",
-        lambda *a: seen.extend(map(len, a[1])) or tokenise(*a),  # type: ignore[func-returns-value]
+        lambda *a: seen.extend(map(len, a[1])) or tokenise(*a),
     )
     reader.read(["the cat sat " * 20_000], "")
     assert sum(seen) < 5000

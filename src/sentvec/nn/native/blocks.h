@@ -89,6 +89,21 @@ inline void scores(const float* k, const float* qt, int64_t dim, int64_t length,
   score(std::integral_constant<int, 1>());
 }
 
+// scores become exponentials of what they are below the largest, and of each query one over their sum
+template <int J>
+inline void exponents(float* p, const vf (&top)[J], int64_t length, vf (&inverse)[J]) {
+  vf total[J];
+  for (int j = 0; j < J; j++) total[j] = vf{};
+  for (int64_t n = 0; n < length; n++)
+    for (int j = 0; j < J; j++) {
+      float* at = p + (n * J + j) * LANES;
+      const vf e = vexp(load_raw<vf>(at) - top[j]);
+      store_raw(at, e);
+      total[j] += e;
+    }
+  for (int j = 0; j < J; j++) inverse[j] = 1.0f / total[j];
+}
+
 constexpr int QUERIES = 4;  // rows that `mix_block` makes at a time
 
 }  // namespace

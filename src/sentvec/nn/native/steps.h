@@ -103,17 +103,9 @@ inline void queries(const float* q, const float* k, const float* v, int64_t dim,
   float* qt = scratch;                // (dim, 16 * J)
   float* p = qt + dim * J * LANES;    // (length, 16 * J)
   columns<J>(q, dim, real, qt);
-  vf top[J], total[J], inverse[J];
-  for (int j = 0; j < J; j++) total[j] = vf{};
+  vf top[J], inverse[J];
   scores<J>(k, qt, dim, length, near, p, top);
-  for (int64_t n = 0; n < length; n++)
-    for (int j = 0; j < J; j++) {
-      float* at = p + (n * J + j) * LANES;
-      const vf e = vexp(load_raw<vf>(at) - top[j]);
-      store_raw(at, e);
-      total[j] += e;
-    }
-  for (int j = 0; j < J; j++) inverse[j] = 1.0f / total[j];
+  exponents<J>(p, top, length, inverse);
   for (int64_t r = 0; r < real; r += QUERIES) {
     const int64_t rows = std::min<int64_t>(real - r, QUERIES);
     int64_t d = 0;

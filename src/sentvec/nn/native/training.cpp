@@ -138,16 +138,8 @@ inline void mix(const float* w, int64_t along, int64_t across, const float* v, i
 template <int J>
 inline void softmax(float* p, const vf (&top)[J], int64_t length, const Dropout& drop, const RowKey* keys,
                     float* dropped) {
-  vf total[J], inverse[J];
-  for (int j = 0; j < J; j++) total[j] = vf{};
-  for (int64_t n = 0; n < length; n++)
-    for (int j = 0; j < J; j++) {
-      float* at = p + (n * J + j) * LANES;
-      const vf e = vexp(load_raw<vf>(at) - top[j]);
-      store_raw(at, e);
-      total[j] += e;
-    }
-  for (int j = 0; j < J; j++) inverse[j] = 1.0f / total[j];
+  vf inverse[J];
+  exponents<J>(p, top, length, inverse);
   for (int64_t n = 0; n < length; n++)
     for (int j = 0; j < J; j++) {
       const int64_t at = (n * J + j) * LANES;
