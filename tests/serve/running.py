@@ -59,8 +59,14 @@ class Running:
         return made
 
     def children(self) -> list[int]:
-        """Return the processes that encode: the grandchildren."""
-        return [pid for nest in _children(self.process.pid) for pid in _children(nest)]
+        """Return the processes that encode: the grandchildren but those that hold the models, in case."""
+        found = [pid for nest in _children(self.process.pid) for pid in _children(nest)]
+        return [pid for pid in found if pid not in self.spares(found)]
+
+    @staticmethod
+    def spares(pids: list[int]) -> list[int]:
+        """Return those of some processes that only wait to take the place of the one that holds the models."""
+        return [pid for pid in pids if Path(f"/proc/{pid}/comm").read_text() == "sentvec-spare\n"]
 
     def wait_for(self, event: str, seconds: float = 60) -> None:
         late = time.monotonic() + seconds

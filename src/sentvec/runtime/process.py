@@ -7,8 +7,10 @@ other than Linux) each process loads the model by itself, and shares what is map
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
+import select
 import signal
 import socket
 import subprocess
@@ -16,6 +18,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -93,42 +96,98 @@ def started(blueprint: object, device: str, threads: int, *, module: str = ENCOD
     return process
 
 
+@dataclass(frozen=True, eq=False)
+class _Holder:
+    """A process that holds the model: one that was started and loaded it, or a spare that was forked from that."""
+
+    line: socket.socket
+    pid: int
+    popen: subprocess.Popen[bytes] | None = None
+
+    def ask(self, question: object, files: list[int] | None = None) -> Any:
+        try:
+            socket.send_fds(self.line, [pickle.dumps(question)], files or [])
+            answer = self.line.recv(1 << 18)
+        except OSError:
+            answer = b""
+        if not answer:
+            raise Died
+        return pickle.loads(answer)  # noqa: S301 - from our own child
+
+    def ended(self) -> bool:
+        """Say whether it has: nobody asks it now, so that there is something to read only if it is the end."""
+        look = select.poll()
+        look.register(self.line, select.POLLIN)
+        return bool(look.poll(0))
+
+    def end(self) -> None:
+        self.line.close()
+        if self.popen is not None:
+            self.popen.kill()
+            self.popen.wait()
+        else:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            _reap(self.pid)
+
+
 class Nest:
     """A process that loads a model for the CPU once and forks those that encode with it. Linux only.
 
     Args:
         module: where its program is.
         settings: environment variables of it, where the user has not set them.
+        spare: whether it forks a second one of its kind, which shares its memory and takes its place if it is killed:
+            else the model must be loaded anew. Only where this process adopts orphans (`adopting`).
     """
 
-    def __init__(self, module: str = ENCODE, settings: Mapping[str, str] | None = None) -> None:
-        self._module, self._settings = module, settings or {}
+    def __init__(self, module: str = ENCODE, settings: Mapping[str, str] | None = None, *, spare: bool = False) -> None:
+        self._module, self._settings, self._spared = module, settings or {}, spare
         self._guard = threading.Lock()
-        self._popen: subprocess.Popen[bytes] | None = None
-        self._line: socket.socket | None = None
-        self._loading = self._stopped = False
+        self._holder: _Holder | None = None
+        self._spare: _Holder | None = None
+        self._loading: subprocess.Popen[bytes] | None = None
+        self._stopped = False
 
     def fork(self, blueprint: object, threads: int) -> Process:
         """Return a new process that has the model.
 
         Raises:
-            Died: the nest was killed, and the next one too.
+            Died: the nest was killed, and those in its place too.
             Refused: the model cannot be made.
         """
         with self._guard:
-            try:
-                return self._forked(blueprint, threads)
-            except Died:
-                self._bury()
-                return self._forked(blueprint, threads)
+            for again in (True, True, False):
+                try:
+                    return self._forked(blueprint, threads)
+                except Died:
+                    self._succeed()
+                    if not again:
+                        raise
+            raise Died
+
+    def mend(self, blueprint: object) -> None:
+        """Replace what was killed meanwhile, so that whoever wants a process does not wait for it.
+
+        Raises:
+            Died: it was killed again.
+            Refused: the model cannot be made.
+        """
+        with self._guard:
+            if self._stopped:
+                return
+            while self._holder is not None and self._holder.ended():
+                self._succeed()
+            if self._spare is not None and self._spare.ended():
+                self._drop_spare(self._spare)
+            self._hatch(blueprint)
 
     def _forked(self, blueprint: object, threads: int) -> Process:
-        self._hatch(blueprint)
-        parent = self._popen
+        holder = self._hatch(blueprint)
         (read_task, write_task), (read_answer, write_answer) = os.pipe(), os.pipe()
         tasks, answers = os.fdopen(write_task, "wb"), os.fdopen(read_answer, "rb")
         try:
-            pid = self._ask(("fork", threads), [read_task, write_answer])
+            pid = holder.ask(("fork", threads), [read_task, write_answer])
         except Died:
             tasks.close()
             answers.close()
@@ -136,66 +195,102 @@ class Nest:
         finally:
             os.close(read_task)
             os.close(write_answer)
-        return Process(pid, tasks, answers, lambda: self._wait(pid, parent))
+        return Process(pid, tasks, answers, lambda: self._wait(pid, holder))
 
     def stop(self) -> None:
         """Fork no more, and do not wait for a model that is being loaded."""
         self._stopped = True
-        if self._loading and self._popen is not None:
-            self._popen.kill()
+        if (loading := self._loading) is not None:
+            loading.kill()
 
     def close(self) -> None:
         """End it; processes that it forked go on until their own pipes are closed."""
         with self._guard:
-            self._bury()
+            self._succeed()
+            self._succeed()
 
-    def _bury(self) -> None:
-        if self._line is not None:
-            self._line.close()
-        if self._popen is not None:
-            self._popen.kill()
-            self._popen.wait()
-        self._popen = self._line = None
+    def _succeed(self) -> None:
+        """Put the spare, if there is one, in the place of what holds the model, which ends if it has not."""
+        before, self._holder, self._spare = self._holder, self._spare, None
+        if before is not None:
+            before.end()
 
-    def _hatch(self, blueprint: object) -> None:
+    def _drop_spare(self, spare: _Holder) -> None:
+        self._spare = None
+        spare.line.close()
+        self._wait_for(spare.pid, self._holder)
+
+    def _hatch(self, blueprint: object) -> _Holder:
         if self._stopped:
             raise Died
-        if self._popen is not None:
-            return
-        self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._loading = True
+        if self._holder is None:
+            self._holder = self._loaded(blueprint)
+        if self._spared and self._spare is None:
+            self._spare = self._set_aside(self._holder)
+        return self._holder
+
+    def _loaded(self, blueprint: object) -> _Holder:
+        line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
                 # one thread until it forks: threads do not come along, and what waits for them would wait for ever
-                self._popen = _program(self._module, "nest", 1, theirs, subprocess.DEVNULL, self._settings)
+                popen = _program(self._module, "nest", 1, theirs, subprocess.DEVNULL, self._settings)
         except OSError:
-            self._bury()
+            line.close()
             raise
-        if self._stopped:
-            self._popen.kill()
-        error = self._ask(blueprint)
-        self._loading = False
-        if error is not None:
-            self._bury()
-            raise Refused(error)
-
-    def _ask(self, question: object, files: list[int] | None = None) -> Any:
-        assert self._line is not None
+        made = _Holder(line, popen.pid, popen)
+        self._loading = popen
         try:
-            socket.send_fds(self._line, [pickle.dumps(question)], files or [])
-            answer = self._line.recv(1 << 18)
-        except OSError:
-            answer = b""
-        if not answer:
-            raise Died
-        return pickle.loads(answer)  # noqa: S301 - from our own child
+            if self._stopped:
+                popen.kill()
+            error = made.ask(blueprint)
+        except Died:
+            made.end()
+            raise
+        finally:
+            self._loading = None
+        if error is not None:
+            made.end()
+            raise Refused(error)
+        return made
 
-    def _wait(self, pid: int, parent: subprocess.Popen[bytes] | None) -> int:
+    @staticmethod
+    def _set_aside(holder: _Holder) -> _Holder:
+        line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                return _Holder(line, holder.ask(("spare",), [theirs.fileno()]))
+            except Died:
+                line.close()
+                raise
+
+    def _wait(self, pid: int, holder: _Holder) -> int:
         with self._guard:
-            if parent is self._popen:
-                with suppress(Died):
-                    return int(self._ask(("wait", pid)))
-        return -int(signal.SIGKILL)  # its parent has ended, and nobody knows
+            return self._wait_for(pid, holder)
+
+    def _wait_for(self, pid: int, holder: _Holder | None) -> int:
+        if holder is not None and holder is self._holder:
+            with suppress(Died):
+                return int(holder.ask(("wait", pid)))
+            self._succeed()
+        return _reap(pid)
+
+
+def adopting() -> bool:
+    """Let processes whose parent ends become children of this one, and say whether the system does that (Linux)."""
+    become = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
+    try:
+        return bool(ctypes.CDLL(None).prctl(become, ctypes.c_ulong(1), 0, 0, 0) == 0)
+    except (AttributeError, OSError):  # another system
+        return False
+
+
+def _reap(pid: int) -> int:
+    """Wait for the end of an orphan, and return how it ended; of one that this process did not adopt nobody knows."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return -int(signal.SIGKILL)
 
 
 def _program(

@@ -136,6 +136,14 @@ def _brood(line: socket.socket, make: Callable[[Any, str], Servant]) -> None:
                     _serve(worker, os.fdopen(files[0], "rb"), os.fdopen(files[1], "wb"))
                 for file in files:
                     os.close(file)
+            case ("spare",):
+                answer = os.fork()
+                _call_this("sentvec-models" if answer else "sentvec-spare")
+                if answer == 0:
+                    line.close()
+                    line = socket.socket(fileno=files[0])
+                    continue
+                os.close(files[0])
             case ("wait", int(pid)):
                 answer = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             case blueprint:
@@ -146,6 +154,12 @@ def _brood(line: socket.socket, make: Callable[[Any, str], Servant]) -> None:
                 except Exception as error:
                     answer = portable(error)
         line.send(pickle.dumps(answer))
+
+
+def _call_this(name: str) -> None:
+    """Give this process a name by which its system's list of processes tells it from others."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
 
 
 def _quiet() -> None:

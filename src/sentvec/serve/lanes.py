@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 
 from sentvec.errors import WorkerDied
-from sentvec.runtime.process import Died, Nest, Process, Refused, started
+from sentvec.runtime.process import Died, Nest, Process, Refused, adopting, started
 from sentvec.serve.queue import Batch, Queue
 from sentvec.serve.work import Loaded, Order
 
@@ -26,6 +26,13 @@ fewer, and those that are not fused meet ever others, which took 28 MB and left 
 
 AHEAD = 2
 """Batches that a process has at most: the one that it runs and, when there is enough for a full one, the next."""
+
+
+LOOK_S = 1.0
+"""Seconds between two looks at what holds the models."""
+
+AGAIN_S = 30.0
+"""Seconds until they are loaded again where that failed."""
 
 
 class Crew:
@@ -53,7 +60,8 @@ class Crew:
         stuck_s: float,
         seen: Callable[[Batch, float], None],
     ) -> None:
-        self._nest = Nest(CHILD, SETTINGS) if sys.platform == "linux" and device.type == "cpu" else None
+        forks = sys.platform == "linux" and device.type == "cpu"
+        self._nest = Nest(CHILD, SETTINGS, spare=adopting()) if forks else None
         self._loaded, self._device, self._threads = loaded, device, threads
         self._stuck_s = stuck_s
         self._ended = threading.Event()
@@ -71,6 +79,8 @@ class Crew:
         for lane in self.lanes:
             lane.thread.start()
         threading.Thread(target=self._watch, name="sentvec-watch", daemon=True).start()
+        if self._nest is not None:
+            threading.Thread(target=self._mend, args=(self._nest,), name="sentvec-mend", daemon=True).start()
 
     def close(self) -> None:
         """End the processes when the queue, which must be closed, is empty."""
@@ -93,6 +103,18 @@ class Crew:
             for lane in self.lanes:
                 lane.look(self._stuck_s)
             self.queue.expire()
+
+    def _mend(self, nest: Nest) -> None:
+        """Have what holds the models replaced as soon as it is killed, not only when a process is wanted of it."""
+        wait = LOOK_S
+        while not self._ended.wait(wait):
+            wait = LOOK_S
+            try:
+                nest.mend(self._loaded)
+            except Exception as error:  # processes that live serve on, and nobody waits for this
+                if not self._ended.is_set():
+                    _log.error("the models cannot be held ready: %s", _cause(error))
+                wait = AGAIN_S
 
     def _start(self) -> Process:
         if self._nest is not None:
@@ -182,3 +204,7 @@ class _Lane:
             self._queue.fail(
                 batch, error or WorkerDied(f"processes died over this request; the last {how}."), died=again
             )
+
+
+def _cause(error: Exception) -> object:
+    return error.args[0] if isinstance(error, Refused) else f"{type(error).__name__} {error}".rstrip()
