@@ -14,6 +14,7 @@ from sentvec.errors import InvalidInput
 from sentvec.serve import floats
 from sentvec.serve.floats import numbers
 from sentvec.serve.http import BIG, read_json
+from sentvec.serve.places import Place
 from sentvec.serve.metrics import Histogram
 from sentvec.serve.refusals import Refused
 from sentvec.serve.schema import check, one_of, optional, record, texts
@@ -118,5 +119,9 @@ def test_large_bodies_are_checked_aside(count: int, aside: bool) -> None:
             seen.add(threading.current_thread())
             return super().get(key, default)
 
-    found = asyncio.run(read_json(b"[%s]" % b",".join([b"[]"] * count), Watched(type="array", items={"type": "array"})))
+    async def work() -> Any:
+        schema = Watched(type="array", items={"type": "array"})
+        return await read_json(b"[%s]" % b",".join([b"[]"] * count), schema, Place("bodies", 1, 60), lambda: False)
+
+    found = asyncio.run(work())
     assert (len(found), threading.main_thread() not in seen) == (count, aside)

@@ -116,10 +116,11 @@ class App:
             allow = tuple(known)
             raise Refused("method", f"{method} is not for {path}; use {' or '.join(allow)}.", allow=allow)
         if not route.engine:
-            return await route.handler(Call(self.service, await self._body(route, headers, receive), asked, path))
+            body = await self._body(route, headers, receive, asked)
+            return await route.handler(Call(self.service, body, asked, path))
         budget.get().request()
         self._check_room()
-        body = await self._body(route, headers, receive)
+        body = await self._body(route, headers, receive, asked)
         self._check_room()
         self.active += 1  # only now, so that slow senders take nobody's place
         try:
@@ -132,11 +133,11 @@ class App:
         if self.active >= most:
             raise Refused("overloaded", f"{most} requests are under way, which is the most.", retry_after=1.0)
 
-    async def _body(self, route: Route, headers: Mapping[bytes, bytes], receive: Receive) -> Any:
+    async def _body(self, route: Route, headers: Mapping[bytes, bytes], receive: Receive, asked: Asked) -> Any:
         if route.body is None:
             return None
         whole = await read_body(headers, receive, self.settings.max_body, self.settings.receive_s)
-        return await read_json(whole, route.body)
+        return await read_json(whole, route.body, self.service.bodies, asked.left)
 
     def _check_key(self, headers: Mapping[bytes, bytes]) -> None:
         scheme, _, shown = headers.get(b"authorization", b"").partition(b" ")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sentvec.runtime.prompts import DOCUMENT, QUERY, with_stored
 from sentvec.serve.service import Service
+
+left: ContextVar[Callable[[], bool]] = ContextVar("left", default=lambda: False)
+"""Says whether the client has gone for whom texts are encoded, in the context of whoever has them encoded."""
 
 
 class QueuedEncoder:
@@ -70,7 +74,7 @@ class QueuedEncoder:
         async def work() -> list[NDArray[np.float32]]:
             found: list[NDArray[np.float32]] = []
             for first in range(0, len(texts), step):
-                with self._service.asking() as asked:
+                with self._service.asking(left.get()) as asked:
                     part = list(texts[first : first + step])
                     found += await self._service.vectors(part, asked, prompt_name=stored, truncate=True)
             return found
@@ -95,7 +99,7 @@ class QueuedScorer:
         given = list(pairs)
 
         async def work() -> list[float]:
-            with self._service.asking() as asked:
+            with self._service.asking(left.get()) as asked:
                 return await self._service.scores(given, asked, raw=False, truncate=True)
 
         return np.array(asyncio.run_coroutine_threadsafe(work(), self._loop).result(), np.float32)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from dataclasses import dataclass, field
 from typing import Any
 
+from sentvec.serve.places import Place
 from sentvec.serve.refusals import STATUS, Refused
 from sentvec.serve.schema import Schema, check
 from sentvec.serve.service import Asked, Service
@@ -138,15 +139,15 @@ def _too_large(most: int) -> Refused:
     return Refused("too_large", f"the body has more than {most:,} bytes, which is the most. Send several requests.")
 
 
-async def read_json(body: bytes, schema: Schema) -> Any:
-    """Read JSON, strictly, and check it; a large body in a thread, for a million lists take seconds.
+async def read_json(body: bytes, schema: Schema, place: Place, left: Callable[[], bool]) -> Any:
+    """Read JSON, strictly, and check it; a large body in a place of its own, for a million lists take seconds.
 
     Raises:
         Refused: it is no JSON, or not what the schema describes.
     """
     if len(body) < BIG:
         return check(parse(body), schema)
-    return await asyncio.to_thread(lambda: check(parse(body), schema))
+    return await place.run(lambda: check(parse(body), schema), left)
 
 
 def parse(body: bytes) -> Any:

@@ -45,7 +45,8 @@ class Crew:
         device: where the models go; one process for each device other than the processor.
         lanes: how many processes.
         threads: of each process; it has those of processes that are idle as well.
-        stuck_s: seconds for one batch, after which a process is killed and replaced.
+        stuck_s: seconds for one full batch, after which a process is killed and replaced; a row of more tokens than a
+            batch has gets as many times as long.
         seen: told of every batch that was run, with its seconds.
     """
 
@@ -148,9 +149,12 @@ class _Lane:
         return process.end() if process is not None else "could not be started"
 
     def look(self, most: float) -> None:
-        """Kill the process if it has run one batch for so many seconds."""
-        process = self.process
-        if process is not None and self._held and time.monotonic() - self._free > most:
+        """Kill the process if it has run one batch for so many seconds, or in proportion if it is more than full."""
+        process, held = self.process, self._held.copy()  # its own thread goes on meanwhile
+        if process is None or not held:
+            return
+        most *= max(1.0, held[0].tokens / self._queue.budget)
+        if time.monotonic() - self._free > most:
             _log.error("a process has not answered for %.0f s", most)
             self._free = time.monotonic()  # the next one has as long
             process.kill()

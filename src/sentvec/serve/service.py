@@ -21,6 +21,7 @@ from sentvec.serve import costs
 from sentvec.serve.budgets import budget
 from sentvec.serve.generation import Generation
 from sentvec.serve.metrics import Metrics
+from sentvec.serve.places import Place
 from sentvec.serve.queue import Request
 from sentvec.serve.reader import Reader
 from sentvec.serve.refusals import Refused
@@ -89,6 +90,7 @@ class Service:
         self._check = check
         self.begun = time.time()
         self.threads = ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 1)), "sentvec-tokenise")
+        self.bodies = Place("bodies", 2, settings.deadline_s)  # parsing holds the interpreter: more would gain nothing
         self._now: Generation | None = None
         self._proved = -PROOF_S  # when a text last came back, on the monotonic clock
         self._reloading = threading.Lock()
@@ -135,6 +137,7 @@ class Service:
     def close(self) -> None:
         """End the processes; what still waits is refused."""
         self.threads.shutdown(wait=False, cancel_futures=True)
+        self.bodies.close()
         if self._now is not None:
             self._now.close()
 
@@ -338,8 +341,7 @@ class Service:
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[None] = loop.create_future()
 
-        def done(ended: Request) -> None:
-            del ended
+        def done(_: Request) -> None:
             with suppress(RuntimeError):  # the loop has ended, and with it whoever waited
                 loop.call_soon_threadsafe(_wake, waiting)
 
@@ -348,6 +350,8 @@ class Service:
         with budget.get().spending(tokens):
             asked.now.queue.admit(request)
             await waiting
+            if isinstance(request.error, Refused) and not request.batches:
+                raise request.error  # nothing was done for it, so that it costs nothing
         taken, ended = request.admitted + request.queued_s, time.monotonic()
         asked.queued_s += request.queued_s
         asked.encoded_s += max(0.0, ended - taken)

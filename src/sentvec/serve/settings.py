@@ -48,7 +48,8 @@ class Settings:
         max_body: most bytes of a request's body.
         receive_s: seconds in which a request must have arrived, and after which an idle connection is closed.
         deadline_s: seconds after which a request that still waits for its turn is refused.
-        stuck_s: seconds for one batch, after which the process that runs it is killed and replaced.
+        stuck_s: seconds for one batch, after which the process that runs it is killed and replaced; for a row of more
+            than batch_tokens, longer in proportion.
         drain_s: seconds that requests have to end after SIGTERM.
         truncate: whether texts that are too long are cut where the request does not say.
         api_key: what clients must send as "Authorization: Bearer KEY"; several with commas between them.

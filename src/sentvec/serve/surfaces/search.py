@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TypeVar
 
 from sentvec.errors import CollectionBusy, CollectionError, InvalidInput
 from sentvec.search.collection import Collection
 from sentvec.search.fuse import FUSIONS
 from sentvec.search.snippets import snippets
-from sentvec.serve.encoder import QueuedEncoder, QueuedScorer
+from sentvec.serve.encoder import QueuedEncoder, QueuedScorer, left
 from sentvec.serve.fields import ONE_TEXT
 from sentvec.serve.generation import Generation
 from sentvec.serve.http import Call, Reply, Route, plain, reply
+from sentvec.serve.places import Place
 from sentvec.serve.refusals import Refused
 from sentvec.serve.schema import Schema, optional, record
 from sentvec.serve.service import Service
 
 _log = logging.getLogger("sentvec.serve")
-T = TypeVar("T")
+
+SEARCHES = 8
+"""Searches at a time: they wait for their questions' vectors more than they work."""
+
+ADDINGS = 2
+"""Requests with documents at a time; a collection takes one after the other, while the next is encoded."""
 
 _DOCUMENT = record(("text",), text=ONE_TEXT, id=optional(ONE_TEXT), metadata=optional({"type": "object"}))
 SEARCH = record(
@@ -53,6 +59,8 @@ class Shelf:
         self._service = service
         self._opened: Collection | None = None
         self._guard = asyncio.Lock()
+        patience = service.settings.deadline_s
+        self._searches, self._addings = Place("search", SEARCHES, patience), Place("add", ADDINGS, patience)
 
     async def open(self) -> Collection:
         """Return the collection."""
@@ -62,7 +70,8 @@ class Shelf:
         async with self._guard:
             if self._opened is None:
                 encoder = QueuedEncoder(self._service, asyncio.get_running_loop())
-                self._opened = await _threaded(lambda: Collection.open(path, encoder))
+                with _worded():
+                    self._opened = await self._addings.run(lambda: Collection.open(path, encoder))
         return self._opened
 
     async def search(self, call: Call) -> Reply:
@@ -74,12 +83,15 @@ class Shelf:
             if asked.now.loaded.reranker is None:
                 raise Refused("unsupported", "no reranker is loaded; start the server with --reranker MODEL.")
             options["rerank"] = QueuedScorer(self._service, asyncio.get_running_loop())
-        hits = await _threaded(lambda: opened.search(body["query"], body["k"], **options))
+        left.set(asked.left)
+        with _worded():
+            hits = await self._searches.run(lambda: opened.search(body["query"], body["k"], **options), asked.left)
         asked.texts += 1
         told = [asdict(hit) for hit in hits]
         model = opened.model
         if body["snippets"] and hits and model is not None:
-            shown = await _threaded(lambda: snippets(model, body["query"], hits))
+            with _worded():
+                shown = await self._searches.run(lambda: snippets(model, body["query"], hits), asked.left)
             told = [{**one, "snippet": snippet} for one, snippet in zip(told, shown, strict=True)]
         return reply({"hits": told})
 
@@ -97,15 +109,18 @@ class Shelf:
         opened = await self.open()
         ids = [one["id"] for one in given] if named else None
         metadata = [one["metadata"] or {} for one in given]
-        report = await _threaded(lambda: opened.add([one["text"] for one in given], ids, metadata))
+        texts = [one["text"] for one in given]
+        left.set(lambda: False)  # what has begun goes on without the client, for half of it would be worse
+        with _worded():
+            report = await self._addings.run(lambda: opened.add(texts, ids, metadata), call.asked.left)
         call.asked.texts += len(given)
         return reply({"ids": report.ids, "added": report.added, "updated": report.updated})
 
     async def stats(self, call: Call) -> Reply:
         """Tell the collection's size."""
-        del call
         opened = await self.open()
-        found = asdict(await _threaded(opened.stats))
+        with _worded():
+            found = asdict(await self._searches.run(opened.stats, call.asked.left))
         return reply({name: found[name] for name in ("passages", "files", "model", "fingerprint", "dim", "bytes")})
 
     @property
@@ -118,9 +133,11 @@ class Shelf:
         )
 
 
-async def _threaded(call: Callable[[], T]) -> T:
+@contextmanager
+def _worded() -> Iterator[None]:
+    """Make refusals of what a collection raises."""
     try:
-        return await asyncio.to_thread(call)
+        yield
     except InvalidInput as error:
         raise Refused("malformed", str(error)) from None
     except CollectionBusy as error:
