@@ -14,8 +14,8 @@ from sentvec.errors import InvalidInput
 from sentvec.serve import floats
 from sentvec.serve.floats import numbers
 from sentvec.serve.http import BIG, read_json
-from sentvec.serve.places import Place
 from sentvec.serve.metrics import Histogram
+from sentvec.serve.places import Place
 from sentvec.serve.refusals import Refused
 from sentvec.serve.schema import check, one_of, optional, record, texts
 from sentvec.serve.settings import Settings, settings
