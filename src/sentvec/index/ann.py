@@ -49,6 +49,7 @@ class AnnIndex:
             core = core.index if hasattr(core, "index") else core.base_index
         self._lists = int(core.nlist) if hasattr(core, "nlist") else 0
         self._graph = hasattr(core, "hnsw")
+        self._count = int(index.ntotal)
         self._selects = self._graph or self._lists > 0 or type(core).__name__ in _SELECTING
         self._settings: dict[int, Any] = {}  # faiss's parameters by effort, and ways of searching by recall: each costs
         self._points: dict[float | None, Point] = {}  # more than a look at a few vectors
@@ -56,7 +57,7 @@ class AnnIndex:
 
     def __len__(self) -> int:
         """Return the number of vectors."""
-        return int(self._index.ntotal)
+        return self._count
 
     @property
     def tuning(self) -> Tuning:
@@ -123,16 +124,17 @@ class AnnIndex:
 
     def near(self, rows: Array, k: int, point: Point, allowed: Mask | None = None) -> Places:
         """Search as `search` does, with queries that `prepared` has given and a way of searching."""
-        many = len(self) if allowed is None else int(np.count_nonzero(allowed))
+        whole = self._count
+        many = whole if allowed is None else int(np.count_nonzero(allowed))
         # More is asked for than was measured: the queue and the lists must hold that much too.
-        effort = point.effort * -(-k // max(self.tuning.k, 1)) if self._graph else point.effort
-        if many and many < len(self):
-            effort = int(np.ceil(effort * len(self) / many))
+        effort = point.effort * -(-k // max(self._tuning.k, 1)) if self._graph else point.effort
+        if 0 < many < whole:
+            effort = int(np.ceil(effort * whole / many))
         effort = min(effort, self._lists or max(_QUEUES[-1], 4 * k)) if effort else 0
         count = min(k * point.factor + (0 if point.factor == 1 else _SPARE), many)
         if not count or not len(rows):
             return np.full((len(rows), 0), -1, np.int64)
-        if allowed is None or many == len(self):
+        if allowed is None or many == whole:
             return self.candidates(rows, count, effort)
         if self._selects:
             return self._selected(rows, count, effort, allowed)
@@ -142,7 +144,7 @@ class AnnIndex:
         """Return what is nearest to prepared queries by the codes: places (q, count), -1 where there is none."""
         if effort not in self._settings:
             self._settings[effort] = self._params(self._index, effort, None)
-        return self._places(queries, min(count, len(self)), self._settings[effort])
+        return self._places(queries, min(count, self._count), self._settings[effort])
 
     def _selected(self, rows: Array, count: int, effort: int, allowed: Mask) -> Places:
         bits = np.packbits(allowed, bitorder="little")

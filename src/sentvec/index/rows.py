@@ -29,6 +29,22 @@ def checked(vectors: Array, dim: int | None = None) -> Array:
     return np.ascontiguousarray(vectors)
 
 
+def pointing(queries: Array) -> Array:
+    """Scale questions (q, dim) to length one, in double precision; a zero vector stays zero.
+
+    Nearly what `unit` gives, which must always give the same for what is stored, and in a third of its time.
+
+    >>> pointing(np.array([[3e30, 4e30], [0.0, 0.0]], np.float32)).round(4).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    wide = queries.astype(np.float64)
+    length = np.sqrt(np.einsum("nd,nd->n", wide, wide))
+    if not length.all():
+        length[length == 0] = 1
+    wide /= length[:, None]
+    return wide.astype(np.float32)
+
+
 def unit(rows: Array) -> Array:
     """Scale vectors (n, dim) to length one; a zero vector stays zero.
 

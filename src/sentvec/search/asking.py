@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypedDict
 
 import numpy as np
 
 from sentvec.errors import InvalidInput
 from sentvec.search.checks import as_list, vectors_of_model
+from sentvec.search.fuse import FUSIONS
 from sentvec.search.opening import Identity
-from sentvec.search.query import Array, Question, question, worded
+from sentvec.search.query import Array, PairScorer, Question, question, worded
 from sentvec.search.types import TextEncoder
 from sentvec.search.words import match_query
 
@@ -19,16 +20,26 @@ Asked = Sequence[str] | Array
 """Texts, or vectors (n, dim): at least one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a search is asked for; see `Collection.search`."""
+class How(TypedDict, total=False):
+    """How a search is asked for.
 
-    k: int
+    Attributes:
+        where: a filter of metadata, such as ``{"year": {">": 2020}, "lang": "zh"}``; see `sentvec.search.filters`.
+        hybrid: also rank by words (BM25); a number from 0 to 1 is the share of the words, True is 0.5.
+        fusion: how both become one, whose scores hits have then: by "rank" (the usual) or by "score", see
+            docs/search.md.
+        rerank: a `Reranker`, which scores the best 50 again; scores are its own then.
+        diversity: above 0, up to 1: choose passages that differ, by maximal marginal relevance.
+    """
+
     where: Mapping[str, Any] | None
     hybrid: bool | float
     fusion: str
+    rerank: PairScorer | None
     diversity: float
-    again: bool
+
+
+_KNOWN = frozenset(How.__annotations__)
 
 
 def one(query: str | Array, known: Identity) -> Asked:
@@ -63,26 +74,35 @@ def _told(query: object) -> str:
     return f"{query.dtype} {query.shape}" if isinstance(query, np.ndarray) else type(query).__name__
 
 
-def asked(queries: Asked, options: Options, model: Callable[[], TextEncoder]) -> Question:
+def asked(queries: Asked, k: int, how: How, model: Callable[[], TextEncoder]) -> Question:
     """Return queries with their options as a question.
 
     Args:
         queries: as `one` or `several` returned them.
-        options: how they are asked.
+        k: how many answers.
+        how: the options.
         model: gives the collection's; called for texts, after all else has been checked.
 
     Raises:
+        TypeError: an option that there is not.
         InvalidInput: a text that is empty, or an option that cannot be.
     """
-    fuse = options.hybrid is not False
-    if (fuse or options.again) and isinstance(queries, np.ndarray):
-        raise InvalidInput("Words and rerankers need the question as a text; a vector was given.")
-    share = 0.5 if isinstance(options.hybrid, bool) else options.hybrid
+    if unknown := how.keys() - _KNOWN:
+        raise TypeError(f"There is no option {min(unknown)!r}; accepted: {', '.join(map(repr, How.__annotations__))}.")
+    hybrid, again = how.get("hybrid", False), how.get("rerank") is not None
+    fuse = hybrid is not False
     vectors = queries if isinstance(queries, np.ndarray) else None
+    if (fuse or again) and vectors is not None:
+        raise InvalidInput("Words and rerankers need the question as a text; a vector was given.")
     found = question(
-        options.k, options.where, share=share, fusion=options.fusion, diversity=options.diversity, again=options.again,
+        k,
+        how.get("where"),
+        share=0.5 if isinstance(hybrid, bool) else hybrid,
+        fusion=how.get("fusion", FUSIONS[0]),
+        diversity=how.get("diversity", 0.0),
+        again=again,
         vectors=vectors,
-    )  # fmt: skip
+    )
     if isinstance(queries, np.ndarray):
         return found
     texts = [worded(text) for text in queries]

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,12 @@ from sentvec.progress import Advance, track
 from sentvec.runtime.report import gathered
 from sentvec.search import filters, upkeep
 from sentvec.search.adding import add, batches
-from sentvec.search.asking import Asked, Options, asked, one, several
+from sentvec.search.asking import Asked, How, asked, one, several
 from sentvec.search.checks import as_list, id_list, iterable
 from sentvec.search.encoding import Encoding
-from sentvec.search.fuse import FUSIONS
 from sentvec.search.ingest import index_files
 from sentvec.search.opening import check_model, folder_of, needed, prepare
-from sentvec.search.query import Allowed, Answers, PairScorer, Question, answers, hits, like, question, worded
+from sentvec.search.query import Allowed, Answers, Question, answers, hits, like, question, worded
 from sentvec.search.reading import Reader, closed
 from sentvec.search.repair import repair
 from sentvec.search.snapshot import snapshot
@@ -251,57 +250,33 @@ class Collection:
 
     # Reading ----------------------------------------------------------------------------------------
 
-    def search(
-        self,
-        query: str | NDArray[np.float32],
-        k: int = 10,
-        *,
-        where: Mapping[str, Any] | None = None,
-        hybrid: bool | float = False,
-        fusion: str = FUSIONS[0],
-        rerank: PairScorer | None = None,
-        diversity: float = 0.0,
-    ) -> list[Hit]:
+    def search(self, query: str | NDArray[np.float32], k: int = 10, **how: Unpack[How]) -> list[Hit]:
         """Find the k passages nearest to a question, the best first; equal scores in order of adding.
 
         Args:
             query: a text, or a vector float32 (dim,).
             k: how many at most.
-            where: a filter of metadata, such as ``{"year": {">": 2020}, "lang": "zh"}``; see `sentvec.search.filters`.
-            hybrid: also rank by words (BM25); a number from 0 to 1 is the share of the words, True is 0.5.
-            fusion: how both become one, whose scores hits have then: by "rank" or by "score", see docs/search.md.
-            rerank: a `Reranker`, which scores the best 50 again; scores are its own then.
-            diversity: above 0, up to 1: choose passages that differ, by maximal marginal relevance.
+            how: `where`, `hybrid`, `fusion`, `rerank` and `diversity`, as `sentvec.search.asking.How` says them.
 
         Raises:
             InvalidInput: an empty text, a vector of another shape or type, k below 1, an option that cannot be.
             CollectionError: a text, where the collection was opened without a model.
         """
-        how = Options(k, where, hybrid, fusion, diversity, rerank is not None)
-        return self._found(one(query, self._known), how, rerank)[0]
+        return self._found(one(query, self._known), k, how)[0]
 
     def search_many(
-        self,
-        queries: Iterable[str] | NDArray[np.float32],
-        k: int = 10,
-        *,
-        where: Mapping[str, Any] | None = None,
-        hybrid: bool | float = False,
-        fusion: str = FUSIONS[0],
-        rerank: PairScorer | None = None,
-        diversity: float = 0.0,
+        self, queries: Iterable[str] | NDArray[np.float32], k: int = 10, **how: Unpack[How]
     ) -> list[list[Hit]]:
         """Find for each of many questions what `search` finds for it, as of one moment, and faster than one by one.
 
         Args:
             queries: texts, or vectors float32 (n, dim).
-            k, where, hybrid, fusion, rerank, diversity: as for `search`, the same for all.
+            k, how: as for `search`, the same for all.
 
         Raises:
             InvalidInput, CollectionError: as for `search`, if one question cannot be asked.
         """
-        options = Options(k, where, hybrid, fusion, diversity, rerank is not None)
-        return self._found(several(queries, self._known), options, rerank)
+        return self._found(several(queries, self._known), k, how)
 
     def search_text(self, words: str, k: int = 10, *, where: Mapping[str, Any] | None = None) -> list[Hit]:
         """Find the k passages that have the words of a question, by BM25; no model is needed.
@@ -389,9 +364,10 @@ class Collection:
         assert self._encoding is not None  # whoever encodes has asked for the model
         return self._encoding.vectors(rows, self._written(), advance)
 
-    def _found(self, queries: Asked, options: Options, rerank: PairScorer | None) -> list[list[Hit]]:
-        whole = asked(queries, options, lambda: self._need_model("search by a text"))
+    def _found(self, queries: Asked, k: int, how: How) -> list[list[Hit]]:
+        whole = asked(queries, k, how, lambda: self._need_model("search by a text"))
         texts = repeat(None) if isinstance(queries, np.ndarray) else queries
+        rerank = how.get("rerank")
         return [hits(whole, *one, rerank) for one in zip(self._answers(whole), texts, strict=False)]
 
     def _answers(self, asked: Question) -> list[Answers]:

@@ -43,10 +43,12 @@ def hits(folder: Path, held: Mapping[int, Passage], found: Sequence[tuple[int, f
         CollectionCorrupt: one is not there, or its metadata is gone.
         json.JSONDecodeError: its metadata cannot be read.
     """
-    if [row for row, _ in found if row not in held]:
-        raise damaged(folder, "an index has a row that is no passage")
-    there = [(held[row], score) for row, score in found]
-    return tuple([Hit(p[1], score, p[2], p[3], p[4], p[5], _metadata(folder, p)) for p, score in there])
+    there = []
+    for row, score in found:
+        if (p := held.get(row)) is None:
+            raise damaged(folder, "an index has a row that is no passage")
+        there.append(Hit(p[1], score, p[2], p[3], p[4], p[5], _metadata(folder, p)))
+    return tuple(there)
 
 
 def _metadata(folder: Path, held: Passage) -> Mapping[str, Any]:

@@ -152,7 +152,7 @@ def answers(asked: Question, store: Store, view: View, allowed: Allowed) -> list
     if asked.without is not None:
         ranked = [[one for one in found if one[0] != asked.without] for found in ranked]
     ranked = [found[: asked.depth] for found in ranked]
-    held = store.passages(list({row: None for found in ranked for row, _ in found}))
+    held = store.passages(list({row for found in ranked for row, _ in found}))
     return [_answers(asked, found, held, store, view) for found in ranked]
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sentvec.extras import require
 
 Array = NDArray[np.float32]
+Wide = NDArray[np.float64]
 Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
@@ -105,36 +106,39 @@ def best(queries: Array, k: int, parts: Sequence[Part]) -> list[tuple[Array, Ids
     Returns:
         For each query scores and rows, (m,) with m <= k, best first.
     """
-    found = [_scored(queries, places, look) for places, look in parts]
-    if not found:
+    if not parts:
         return [(np.zeros(0, np.float32), np.zeros(0, np.int64)) for _ in queries]
-    of, scores, rows = found[0] if len(found) == 1 else map(np.concatenate, zip(*found, strict=True))
+    asked = queries.astype(np.float64)
     if len(queries) == 1:
+        alone = [_scored(asked, places[0], None, look) for places, look in parts]
+        scores, rows = alone[0] if len(alone) == 1 else map(np.concatenate, zip(*alone, strict=True))
         order = np.lexsort((rows, -scores))[:k]
         return [(scores[order], rows[order])]
+    found = []
+    for places, look in parts:
+        of = np.repeat(np.arange(len(places)), [len(one) for one in places])
+        found.append((of, *_scored(asked, np.concatenate(places), of, look)))
+    of, scores, rows = found[0] if len(found) == 1 else map(np.concatenate, zip(*found, strict=True))
     order = np.lexsort((rows, -scores, of))
     ends = np.cumsum(np.bincount(of, minlength=len(queries))).tolist()
     kept = [order[first : min(first + k, end)] for first, end in zip([0, *ends], ends, strict=False)]
     return [(scores[one], rows[one]) for one in kept]
 
 
-def _scored(queries: Array, places: Sequence[Ids], look: Callable[[Ids], tuple[Ids, Array]]) -> tuple[Ids, Array, Ids]:
-    """Return of each candidate whose it is, its score and its row."""
-    if len(places) > 1:
-        flat, of = np.concatenate(places), np.repeat(np.arange(len(places)), [len(one) for one in places])
-    else:
-        flat, of = places[0], np.zeros(len(places[0]), np.int64)
-    asked = queries.astype(np.float64)
+def _scored(asked: Wide, places: Ids, of: Ids | None, look: Callable[[Ids], tuple[Ids, Array]]) -> tuple[Array, Ids]:
+    """Return the score and the row of each candidate; `of` says whose it is, where there are several questions."""
     parts = []
-    for first in range(0, max(len(flat), 1), _AGAIN):
+    for first in range(0, max(len(places), 1), _AGAIN):
         part = slice(first, first + _AGAIN)
-        rows, vectors = look(flat[part])
+        rows, vectors = look(places[part])
         # NumPy's own sum along a row, whose order is always the same: BLAS may have another for other rows.
-        if len(queries) == 1:
+        if of is None:
             exact = np.einsum("nd,d->n", vectors.astype(np.float64), asked[0])
         else:
             exact = np.einsum("nd,nd->n", vectors.astype(np.float64), asked[of[part]])
         with np.errstate(over="ignore"):
             parts.append((exact.astype(np.float32), rows))
-    scores, rows = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
-    return of, scores, rows
+    if len(parts) == 1:
+        return parts[0]
+    scores, rows = map(np.concatenate, zip(*parts, strict=True))
+    return scores, rows

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeVar
 
 from sentvec.errors import CollectionCorrupt, CollectionError, CollectionNotFound
@@ -33,6 +34,26 @@ CACHE_MIB = 64
 """Of pages, where many are read or written: those of some 60,000 short passages, or of their indexes."""
 
 _Key = TypeVar("_Key", int, str)
+
+
+class _Moment:
+    """A read transaction, as often as it is entered; a generator would take longer than SQLite does."""
+
+    def __init__(self, db: Any, errors: AbstractContextManager[None]) -> None:
+        self._db, self._errors = db, errors
+
+    def __enter__(self) -> None:
+        with self._errors:
+            self._db.execute("BEGIN")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            with self._errors:
+                self._db.execute("ROLLBACK")
+        finally:
+            self._errors.__exit__(kind, error, trace)
 
 
 class Store:
@@ -70,6 +91,7 @@ class Store:
             log = Path(f"{self._file}-wal")
             logged = log.exists() and log.stat().st_size > 0
             self._db: Any = connect(self._file)
+            self._moment = _Moment(self._db, self._errors)
             try:
                 self._db.set_busy_timeout(int(busy_s * 1000))
                 self._db.execute("PRAGMA synchronous=FULL")  # with WAL: one fdatasync before commit returns
@@ -111,15 +133,9 @@ class Store:
         if lost > 0:
             acknowledge(self.folder, known - lost)
 
-    @contextmanager
-    def reading(self) -> Iterator[None]:
+    def reading(self) -> AbstractContextManager[None]:
         """See one state of the collection throughout, whatever others commit meanwhile."""
-        with self._errors:
-            self._db.execute("BEGIN")
-            try:
-                yield
-            finally:
-                self._db.execute("ROLLBACK")
+        return self._moment
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -193,10 +209,10 @@ class Store:
     def commits(self) -> int:
         """Return how many commits there have been."""
         with self._errors:
-            found = self._db.execute("SELECT value FROM meta WHERE key = 'commits'").fetchall()
-            if not found:
+            found = self._db.execute("SELECT value FROM meta WHERE key = 'commits'").get
+            if found is None:
                 raise damaged(self.folder, "it does not count its changes")
-            return int(found[0][0])
+            return int(found)
 
     def counts(self) -> tuple[int, int]:
         """Return (passages, files)."""
@@ -278,15 +294,15 @@ class Store:
     def entries_of_rows(self, rows: Sequence[int]) -> dict[int, Entry]:
         """Return row -> entry of those rows that are stored."""
         with self._errors:
-            return {row: entry(self.folder, held) for row, held in self.passages(rows).items()}
+            return {row: entry(self.folder, held) for row, held in self.passages(list(rows)).items()}
 
     def passages(self, rows: Sequence[int]) -> dict[int, Passage]:
         """Return row -> what is stored, for those rows that are."""
         found: dict[int, Passage] = {}
         with self._errors:
             for first in range(0, len(rows), TOGETHER):
-                part = tuple(rows[first : first + TOGETHER])
-                found |= {held[0]: held for held in self._db.execute(by_row(len(part)), part)}
+                part = rows[first : first + TOGETHER]
+                found.update((held[0], held) for held in self._db.execute(by_row(len(part)), part).fetchall())
         return found
 
     def file(self, path: str) -> FileState | None:

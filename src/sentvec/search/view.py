@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sentvec.errors import CollectionCorrupt
 from sentvec.index import kinds
 from sentvec.index.ann import AnnIndex
-from sentvec.index.rows import checked, unit
+from sentvec.index.rows import checked, pointing, unit
 from sentvec.index.tuning import Tuning
 from sentvec.search import ledger
 from sentvec.search.encoding import numbers
@@ -253,15 +253,16 @@ class View:
                 `refresh`, in a new transaction, comes to the answer.
         """
         rows = checked(queries, self._dim)
-        rows = unit(rows) if self._metric == "cosine" else rows
+        rows = pointing(rows) if self._metric == "cosine" else rows
         found: list[tuple[Array, Ids]] = []
         step = _SCANNED if self._index is None or exact else _TOGETHER
+        held = self._generation
         for first in range(0, len(rows), step):
             part = rows[first : first + step]
             parts: list[Part] = []
-            if self._generation is not None:
-                places = self._in_generation(part, k, allowed, recall, exact)
-                parts.append((places, partial(self._look, self._generation)))
+            if held is not None:
+                places = self._in_generation(held, part, k, allowed, recall, exact)
+                parts.append((places, partial(self._look, held)))
             if self._later.living:
                 keep = self._later.alive if allowed is None else _kept(self._later.rows, self._later.alive, allowed)
                 places = candidates(part, self._later.vectors, k, keep, self._later.longest)
@@ -281,27 +282,26 @@ class View:
         return np.concatenate([*there, found[0]]), np.concatenate([*vectors, found[1]])
 
     def _in_generation(
-        self, queries: Array, k: int, allowed: Ids | None, recall: float | None, exact: bool
+        self, held: Generation, queries: Array, k: int, allowed: Ids | None, recall: float | None, exact: bool
     ) -> Sequence[Ids]:
         """Return the places of candidates in the generation, for each query."""
-        held = self._generation
-        assert held is not None
-        keep, count = self._alive, self._living
+        keep, count, whole = self._alive, self._living, len(held.rows)
         if allowed is not None:
             places = held.places_of(allowed)
             places = places[self._alive[places]]
-            if len(places) <= max(NARROW, len(held.rows) // 50):
+            if len(places) <= max(NARROW, whole // 50):
                 return self._among(held, places, queries, k)
-            keep = np.zeros(len(held.rows), np.bool_)
+            keep = np.zeros(whole, np.bool_)
             keep[places] = True
             count = len(places)
-        mask = keep if count < len(held.rows) else None
+        mask = keep if count < whole else None
         if self._index is None or exact or k >= count:
             return self._scanned(held, queries, k, mask)
         found = self._index.near(queries, k, self._index.point(recall), mask)
-        full = found.shape[1] >= k and found.min() >= 0
-        lines = list(found) if full else [line[line >= 0] for line in found]
-        short = [] if full else [n for n, line in enumerate(lines) if len(line) < k]
+        if found.shape[1] >= k and np.minimum.reduce(found, axis=None) >= 0:
+            return list(found)
+        lines = [line[line >= 0] for line in found]
+        short = [n for n, line in enumerate(lines) if len(line) < k]
         if short:  # the index came to an end before it had enough
             for n, line in zip(short, self._scanned(held, queries[short], k, mask), strict=True):
                 lines[n] = line
