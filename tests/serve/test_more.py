@@ -40,6 +40,24 @@ def test_rerank(strict: Running, heads: dict[str, Path]) -> None:
     assert strict.post("/rerank", long | {"truncate": True}, **WITH).status == 200
 
 
+def test_texts_that_are_too_long_lose_the_end_that_is_asked_for(strict: Running, heads: dict[str, Path]) -> None:
+    texts = ["a dog " * 60 + "the cat sat on the mat " * 9, "the cat " * 70 + "a dog " * 40]
+    model = Reranker.from_pretrained(heads["reranker"], device="cpu")
+    do = pipeline("text-classification", heads["text-classification"], device="cpu", truncate=True)
+    for direction, left in (("Left", True), ("right", False)):
+        how = {"truncate": True, "truncation_direction": direction, "raw_scores": True}
+        told = strict.post("/rerank", {"query": "cat", "texts": texts, **how}, **WITH).json
+        scores = model.score([("cat", text) for text in texts], raw=True, left=left)
+        assert {one["index"]: pytest.approx(one["score"], abs=1e-6) for one in told} == dict(enumerate(scores))
+        labels = strict.post("/predict", {"inputs": [[text] for text in texts], **how}, **WITH).json
+        logits = do.model.text_logits(texts, left=left)
+        assert [sorted(one["score"] for one in each) for each in labels] == [
+            pytest.approx(sorted(row), abs=1e-6) for row in logits
+        ]
+    other = model.score([("cat", text) for text in texts], raw=True)
+    assert not np.allclose(other, model.score([("cat", text) for text in texts], raw=True, left=True), atol=1e-4)
+
+
 def test_predict(strict: Running, heads: dict[str, Path]) -> None:
     do = pipeline("text-classification", heads["text-classification"], device="cpu")
     one = strict.post("/predict", {"inputs": "the cat"}, **WITH).json

@@ -51,6 +51,17 @@ def test_schemathesis_finds_nothing(strict: Running) -> None:
     assert strict.get("/health").status == 200
 
 
+def test_keys_and_all_that_is_refused_are_in_it(strict: Running) -> None:
+    told = strict.get("/openapi.json", **ONLINE).json
+    scheme = told["components"]["securitySchemes"]["key"]
+    assert (scheme["type"], scheme["scheme"], told["security"]) == ("http", "bearer", [{"key": []}])
+    free = {
+        path for path, methods in told["paths"].items() if any(one.get("security") == [] for one in methods.values())
+    }
+    assert free == {path for path in told["paths"] if strict.get(path).status == 200}
+    assert {"401", "421", "429", "500", "503"} <= told["paths"]["/embed"]["post"]["responses"].keys()
+
+
 @settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(["/embed", "/v1/embeddings", "/encode", "/rerank", "/predict", "/tokenize", "/decode", "/search"]),

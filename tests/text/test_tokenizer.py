@@ -132,6 +132,17 @@ def test_cut_texts_and_pairs_equal_the_reference(both):
         assert (got.ids, got.types) == (expected["input_ids"], expected["token_type_ids"])
         whole = ours.encode([(first, second)])[0]
         assert got.lost == len(whole) - len(got)
+        reference.truncation_side = "left"
+        try:
+            assert (
+                ours.encode([first], most, left=True)[0].ids
+                == reference(first, truncation=True, max_length=most)["input_ids"]
+            )
+            got = ours.encode([(first, second)], most, left=True)[0]
+            expected = reference(first, second, truncation=True, max_length=most, return_token_type_ids=True)
+            assert (got.ids, got.types) == (expected["input_ids"], expected["token_type_ids"])
+        finally:
+            reference.truncation_side = "right"
 
 
 @pytest.mark.data

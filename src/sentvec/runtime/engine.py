@@ -95,12 +95,14 @@ class Engine:
         recipe: lengths and letter case.
         device: where batches go.
         whole: whether a text that is too long is refused, instead of cut.
+        left: whether it loses its beginning, and not its end.
     """
 
     tokenizer: Tokenizer
     recipe: Recipe
     device: torch.device
     whole: bool = False
+    left: bool = False
 
     def run(self, texts: Iterable[Text], job: Job[T], *, progress: bool | None = None) -> Generator[T, None, None]:
         """Tokenise windows of texts ahead, run them in batches of like length, and put results back in order.
@@ -165,7 +167,7 @@ class Engine:
                 f"max_seq_length is {self.recipe.max_seq_length}, but a pair of texts takes {least} tokens or more, "
                 "special tokens included. Raise it."
             )
-        encoded = self.tokenizer.encode(texts, self.recipe.max_seq_length, places=places)
+        encoded = self.tokenizer.encode(texts, self.recipe.max_seq_length, places=places, left=self.left)
         if self.whole:
             _refuse_long(encoded, range(len(texts)) if places is None else places, self.recipe.max_seq_length)
         return encoded

@@ -122,6 +122,7 @@ class HeadedModel:
         texts: Iterable[Text],
         *,
         then: Callable[[Tensor], Tensor] | None = None,
+        left: bool = False,
         progress: bool | None = None,
         key: str | None = None,
     ) -> Array:
@@ -130,6 +131,7 @@ class HeadedModel:
         Args:
             texts: texts or pairs.
             then: what follows the logits (seqs, outputs); must keep their shape.
+            left: whether texts that are too long lose their beginnings, and not their ends.
             progress: see `Embedder.encode`.
             key: which head; the only one where not given.
 
@@ -150,7 +152,8 @@ class HeadedModel:
 
         outputs = head.out_features
         job = text_job(forward, outputs, prefix=prompt_of(self.engine.recipe))
-        return np.concatenate([rows_of(outputs, 0), *self.engine.run(texts, job, progress=progress)])
+        engine = replace(self.engine, left=left) if left else self.engine
+        return np.concatenate([rows_of(outputs, 0), *engine.run(texts, job, progress=progress)])
 
     def token_values(
         self,

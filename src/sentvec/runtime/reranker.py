@@ -119,7 +119,9 @@ class Reranker:
         """The tokeniser."""
         return self._model.engine.tokenizer
 
-    def score(self, pairs: Iterable[tuple[str, str]], *, raw: bool = False, progress: bool | None = None) -> Array:
+    def score(
+        self, pairs: Iterable[tuple[str, str]], *, raw: bool = False, left: bool = False, progress: bool | None = None
+    ) -> Array:
         """Score pairs, in the order in which they come.
 
         A pair that is longer than `max_seq_length` tokens loses the end of its longer text, token by token; how many
@@ -128,6 +130,7 @@ class Reranker:
         Args:
             pairs: (query, document) tuples; any iterable of them, a generator too.
             raw: return logits, without the checkpoint's activation.
+            left: whether texts lose their beginnings, and not their ends.
             progress: True shows progress, False does not, None shows it on a terminal after two seconds.
 
         Returns:
@@ -137,7 +140,8 @@ class Reranker:
             InvalidInput: something is not a pair of texts.
             NonFiniteOutput: a score is NaN or infinity.
         """
-        scores = self._model.text_logits(_pairs(pairs), then=None if raw else self._act, progress=progress)
+        then = None if raw else self._act
+        scores = self._model.text_logits(_pairs(pairs), then=then, left=left, progress=progress)
         return scores[:, 0] if len(self.labels) == 1 else scores
 
     def rank(

@@ -126,7 +126,7 @@ class Servant:
 
     def _task(self, work: Work) -> Any:
         task: Any = self.tasks[work.name]
-        task.model.engine = replace(task.model.engine, whole=work.whole)
+        task.model.engine = replace(task.model.engine, whole=work.whole, left=work.left)
         return task
 
     def _scores(self, pairs: list[tuple[str, str]], work: Work) -> Sequence[float]:
@@ -139,7 +139,7 @@ class Servant:
                         f"text {place} has {len(ids)} tokens beside the query, but the model reads "
                         f"{model.max_seq_length}. Shorten it, or ask for truncation."
                     )
-        scores: list[float] = model.score(pairs, raw=work.name == "raw", progress=False).tolist()
+        scores: list[float] = model.score(pairs, raw=work.name == "raw", left=work.left, progress=False).tolist()
         return scores
 
     def _view(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:

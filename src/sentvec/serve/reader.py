@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sentvec.batch import TokenIds
 from sentvec.errors import InvalidInput
@@ -98,20 +98,15 @@ class Reader:
             InvalidInput: something is not a text.
         """
         whole, texts = texts, [self._needed(text, left) for text in texts]
-        rows = self.engine.tokenize(texts, prefix)
+        rows = replace(self.engine, left=left).tokenize(texts, prefix)
         for place, row in enumerate(rows):
-            if not row.lost:
-                continue
-            if not truncate:
+            if row.lost and not truncate:
                 more = "" if texts[place] is whole[place] else "more than "
                 raise Refused(
                     "too_long",
                     f"text {place} has {more}{len(row) + row.lost} tokens, but the model reads {self.limit}, special "
                     "tokens included. Shorten it, or ask for truncation.",
                 )
-            text = texts[place]
-            if left and isinstance(text, str):
-                rows[place] = self._ending(prefix + text)
         return rows
 
     def verbatim(self, ids: Sequence[int], place: int) -> TokenIds:
@@ -173,9 +168,9 @@ class Reader:
         if not isinstance(text, str):
             first, second = text  # both lose their ends, the longer one first, so it must be known which one that is
             if len(second) <= self.limit // 4:  # no character is more than four tokens
-                first = self._part(first, False)
+                first = self._part(first, left)
             elif len(first) <= self.limit // 4:
-                second = self._part(second, False)
+                second = self._part(second, left)
             return first, second
         return self._part(text, left)
 
@@ -192,14 +187,6 @@ class Reader:
                 return part
             size *= 4
         return text
-
-    def _ending(self, text: str) -> TokenIds:
-        """Return the end of a text that is too long."""
-        tokenizer = self.engine.tokenizer
-        whole = tokenizer.pieces([text.lower() if self.engine.recipe.lower_case else text])[0].ids
-        lost = max(len(whole) - (self.limit - tokenizer.special_tokens), 0)
-        found, _ = tokenizer.assemble(whole[lost:])
-        return TokenIds(found.ids, found.types, lost=lost)
 
 
 def _gap(text: str, at: int) -> bool:

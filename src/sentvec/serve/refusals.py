@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Literal
+
+from sentvec.errors import InvalidInput, NonFiniteOutput, SentvecError
+
+_log = logging.getLogger("sentvec.serve")
 
 Kind = Literal[
     "malformed",  # the body is no JSON, or a field is not what it should be
@@ -70,3 +75,27 @@ class Refused(Exception):
         self.field = field
         self.retry_after = retry_after
         self.allow = allow
+
+
+class wanted:  # noqa: N801 - it reads as a word of a `with` line
+    """A block in which what the client sent may turn out to be wrong: `InvalidInput` becomes a refusal."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, InvalidInput):
+            raise Refused("malformed", str(error)) from None
+        if isinstance(error, SentvecError):
+            raise refusal(error) from None
+
+
+def refusal(error: Exception) -> Refused:
+    """Return what a client is told of what went wrong; what nobody expected is in the log."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, InvalidInput):
+        return Refused("malformed", str(error))
+    if not isinstance(error, NonFiniteOutput):
+        _log.error("the encoder failed: %s", type(error).__name__, exc_info=error)
+    return Refused("failed", str(error) if isinstance(error, SentvecError) else "the encoder failed; see its log.")

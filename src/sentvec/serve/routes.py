@@ -14,4 +14,4 @@ def routes(service: Service) -> tuple[Route, ...]:
     found = (*openai.ROUTES, *tei.ROUTES, *bert.ROUTES, *tasks.ROUTES, *Shelf(service).routes)
     if service.settings.page:
         found = (*found, *page.routes())
-    return (*found, described(found))
+    return (*found, described(found, keyed=bool(service.settings.keys)))

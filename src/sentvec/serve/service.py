@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from sentvec.batch import TokenIds
-from sentvec.errors import InvalidInput, NonFiniteOutput, SentvecError
 from sentvec.runtime.heap import give_back
 from sentvec.serve import costs
 from sentvec.serve.budgets import budget
@@ -24,7 +23,7 @@ from sentvec.serve.metrics import Metrics
 from sentvec.serve.places import Place
 from sentvec.serve.queue import Request
 from sentvec.serve.reader import Reader
-from sentvec.serve.refusals import Refused
+from sentvec.serve.refusals import Refused, refusal, wanted
 from sentvec.serve.settings import Settings
 from sentvec.serve.work import Work
 from sentvec.text.tokenizer import Text
@@ -261,7 +260,7 @@ class Service:
         return await self.run(work, rows, [len(row) for row in rows], asked)
 
     async def scores(
-        self, pairs: Sequence[tuple[str, str]], asked: Asked, *, raw: bool, truncate: bool | None
+        self, pairs: Sequence[tuple[str, str]], asked: Asked, *, raw: bool, truncate: bool | None, left: bool = False
     ) -> list[float]:
         """Score pairs with the reranker."""
         if asked.now.loaded.reranker is None:
@@ -269,11 +268,18 @@ class Service:
                 "unsupported", "no reranker is loaded; start the server with --reranker MODEL to have /rerank."
             )
         cut = self.settings.truncate if truncate is None else truncate
-        work = Work("scores", name="raw" if raw else "", whole=not cut)
+        work = Work("scores", name="raw" if raw else "", whole=not cut, left=left)
         return await self.run(work, pairs, [costs.tokens(a) + costs.tokens(b) for a, b in pairs], asked)
 
     async def task(
-        self, name: str, inputs: Sequence[Any], asked: Asked, *, truncate: bool | None = None, **options: Any
+        self,
+        name: str,
+        inputs: Sequence[Any],
+        asked: Asked,
+        *,
+        truncate: bool | None = None,
+        left: bool = False,
+        **options: Any,
     ) -> list[Any]:
         """Run a task's head on inputs."""
         loaded = [one for one, _ in asked.now.loaded.tasks]
@@ -288,6 +294,7 @@ class Service:
             "task",
             name=name,
             whole=not cut,
+            left=left,
             options=tuple(sorted((key, _frozen(value)) for key, value in options.items())),
         )
         limit = asked.now.task_limits[name]
@@ -357,31 +364,8 @@ class Service:
         asked.encoded_s += max(0.0, ended - taken)
         asked.steps += [("queue", request.admitted, taken), ("encode", taken, max(taken, ended))]
         if request.error is not None:
-            raise _refusal(request.error)
+            raise refusal(request.error)
         return request.results
-
-
-class wanted:  # noqa: N801 - it reads as a word of a `with` line
-    """A block in which what the client sent may turn out to be wrong: `InvalidInput` becomes a refusal."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, InvalidInput):
-            raise Refused("malformed", str(error)) from None
-        if isinstance(error, SentvecError):
-            raise _refusal(error) from None
-
-
-def _refusal(error: Exception) -> Refused:
-    if isinstance(error, Refused):
-        return error
-    if isinstance(error, InvalidInput):
-        return Refused("malformed", str(error))
-    if not isinstance(error, NonFiniteOutput):
-        _log.error("the encoder failed: %s", type(error).__name__, exc_info=error)
-    return Refused("failed", str(error) if isinstance(error, SentvecError) else "the encoder failed; see its log.")
 
 
 def _tidied(call: Callable[[], T]) -> T:

@@ -49,6 +49,7 @@ class Work:
         finish: for vectors.
         name: which task or view, or "raw" for scores without the activation.
         whole: for scores and tasks: refuse texts that are too long, instead of cutting them.
+        left: for scores and tasks: cut their beginnings, and not their ends.
         options: the task's arguments besides its inputs, as (name, value), in the order of names.
     """
 
@@ -56,6 +57,7 @@ class Work:
     finish: Finish = field(default_factory=Finish)
     name: str = ""
     whole: bool = False
+    left: bool = False
     options: tuple[tuple[str, Any], ...] = ()
 
 

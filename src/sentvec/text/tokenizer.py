@@ -103,7 +103,12 @@ class Tokenizer:
         return str(self._backend.to_str(pretty=False))
 
     def encode(
-        self, texts: Sequence[Text], max_length: int | None = None, *, places: Sequence[int] | None = None
+        self,
+        texts: Sequence[Text],
+        max_length: int | None = None,
+        *,
+        places: Sequence[int] | None = None,
+        left: bool = False,
     ) -> list[TokenIds]:
         """Encode texts, or pairs of texts, as the model reads them.
 
@@ -112,6 +117,7 @@ class Tokenizer:
             max_length: most tokens of one text or pair, special tokens included. A longer text loses its
                 end; of a pair, the longer text loses its end first ("longest first").
             places: position of each text in the caller's input, for messages.
+            left: whether texts lose their beginnings, and not their ends.
 
         Raises:
             InvalidInput: something is not a string, or holds half of a surrogate pair.
@@ -123,9 +129,9 @@ class Tokenizer:
         encoded = []
         for text in texts:
             if isinstance(text, str):
-                encoded.append(_assemble(self._single, next(encodings).ids, [], max_length))
+                encoded.append(_assemble(self._single, next(encodings).ids, [], max_length, left))
             else:
-                encoded.append(_assemble(self._pair, next(encodings).ids, next(encodings).ids, max_length))
+                encoded.append(_assemble(self._pair, next(encodings).ids, next(encodings).ids, max_length, left))
         return encoded
 
     def pieces(self, texts: Sequence[str]) -> list[Pieces]:
@@ -298,12 +304,14 @@ def _layout(backend: Backend, *, pair: bool) -> tuple[_Piece, ...]:
     return tuple(pieces)
 
 
-def _assemble(layout: tuple[_Piece, ...], a: list[int], b: list[int], max_length: int | None) -> TokenIds:
+def _assemble(
+    layout: tuple[_Piece, ...], a: list[int], b: list[int], max_length: int | None, left: bool = False
+) -> TokenIds:
     total = len(a) + len(b)
     if max_length is not None:
         room = max_length - sum(piece.source == "special" for piece in layout)
         keep_a, keep_b = _share(len(a), len(b), max(room, 0))
-        a, b = a[:keep_a], b[:keep_b]
+        a, b = (a[len(a) - keep_a :], b[len(b) - keep_b :]) if left else (a[:keep_a], b[:keep_b])
     ids: list[int] = []
     types: list[int] = []
     for piece in layout:

@@ -17,9 +17,8 @@ from sentvec.batch import TokenIds
 from sentvec.serve.fields import MANY_TEXTS, ONE_TEXT, written
 from sentvec.serve.http import Call, Reply, Route, reply
 from sentvec.serve.reader import Reader
-from sentvec.serve.refusals import STATUS, Refused
+from sentvec.serve.refusals import STATUS, Refused, wanted
 from sentvec.serve.schema import Schema, one_of, optional, record
-from sentvec.serve.service import wanted
 from sentvec.text.tokenizer import Text
 
 _TOKENS: Schema = {"type": "array", "items": {"type": "array", "items": ONE_TEXT, "minItems": 1}, "minItems": 1}

@@ -16,9 +16,8 @@ from sentvec.runtime.checks import comparable
 from sentvec.serve import costs
 from sentvec.serve.fields import DIRECTION, INPUT, MANY_IDS, MATRIX, ONE_IDS, ONE_TEXT, VECTOR, listed, written
 from sentvec.serve.http import Call, Reply, Route, reply
-from sentvec.serve.refusals import STATUS, Refused
+from sentvec.serve.refusals import STATUS, Refused, wanted
 from sentvec.serve.schema import Schema, one_of, optional, record
-from sentvec.serve.service import wanted
 from sentvec.text.tokenizer import Tokenizer
 
 _BOOL: Schema = {"type": "boolean"}
@@ -86,8 +85,11 @@ def worded(refused: Refused) -> tuple[int, Any]:
 
 
 def _how(body: Any) -> dict[str, Any]:
-    left = body["truncation_direction"].lower() == "left"
-    return {"prompt_name": body["prompt_name"], "truncate": body["truncate"], "left": left}
+    return {"prompt_name": body["prompt_name"], **_cut(body)}
+
+
+def _cut(body: Any) -> dict[str, Any]:
+    return {"truncate": body["truncate"], "left": body["truncation_direction"].lower() == "left"}
 
 
 async def embed(call: Call) -> Reply:
@@ -120,7 +122,7 @@ async def rerank(call: Call) -> Reply:
     body = call.body
     texts = body["texts"]
     pairs = [(body["query"], text) for text in texts]
-    scores = await call.service.scores(pairs, call.asked, raw=body["raw_scores"], truncate=body["truncate"])
+    scores = await call.service.scores(pairs, call.asked, raw=body["raw_scores"], **_cut(body))
     order = np.argsort(-np.array(scores), kind="stable").tolist()
     told = [{"index": i, **({"text": texts[i]} if body["return_text"] else {}), "score": scores[i]} for i in order]
     return reply(told, headers=_times(call))
@@ -134,8 +136,8 @@ async def predict(call: Call) -> Reply:
     else:
         given = [one[0] if len(one) == 1 else tuple(one) for one in given]
     raw = {"function_to_apply": "none"} if call.body["raw_scores"] else {}
-    cut = call.body["truncate"]
-    found = await call.service.task("text-classification", given, call.asked, truncate=cut, top_k=None, **raw)
+    how = {**raw, **_cut(call.body)}
+    found = await call.service.task("text-classification", given, call.asked, top_k=None, **how)
     told = [[{"score": one["score"], "label": one["label"]} for one in labels] for labels in found]
     return reply(told[0] if alone else told, headers=_times(call))
 
