@@ -42,7 +42,7 @@ def document(routes: Sequence[Route], *, keyed: bool) -> dict[str, Any]:
             told["requestBody"] = {"required": True, "content": {"application/json": {"schema": one.body}}}
         paths.setdefault(one.path, {})[one.method.lower()] = told
     info = {"title": "sentvec", "version": __version__, "description": "Vectors of texts, and what is made of them."}
-    needed = {"security": [{"key": []}]} if keyed else {}
+    needed: dict[str, Any] = {"security": [{"key": []}]} if keyed else {}
     schemes = {"key": {"type": "http", "scheme": "bearer", "description": "Authorization: Bearer KEY"}}
     return {
         "openapi": "3.1.0",
