@@ -76,6 +76,10 @@ class FakeElastic:
             return 200, {"count": len(documents)}
         if verb == ["_bulk"]:
             return 200, self.bulk(documents, text)
+        if verb == ["_msearch"]:
+            bodies = [json.loads(line) for line in text.split("\n")[:-1]]
+            assert bodies[::2] == [{}] * (len(bodies) // 2)
+            return 200, {"responses": [{"hits": {"hits": self.search(body, documents)}} for body in bodies[1::2]]}
         body = json.loads(text)
         if verb == ["_mget"]:
             held = [{"_id": i, "found": i in documents, "_source": documents.get(i)} for i in body["ids"]]

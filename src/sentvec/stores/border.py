@@ -74,8 +74,7 @@ def checked(batch: Batch, spec: Spec, caps: Caps) -> list[str]:
 def _check_vectors(batch: Batch, spec: Spec) -> None:
     vectors, shape = batch.vectors, (len(batch.entries), spec.dim)
     if not isinstance(vectors, np.ndarray) or vectors.dtype != np.float32 or vectors.shape != shape:
-        told = f"{vectors.dtype} {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
-        raise InvalidInput(f"The vectors are {told}; accepted: float32 {shape}.")
+        raise InvalidInput(f"The vectors are {_told(vectors)}; accepted: float32 {shape}.")
     finite = np.isfinite(vectors).all(axis=1)
     if not finite.all():
         raise NonFiniteOutput(f"The vector of {batch.entries[int(np.argmin(finite))].id!r} holds NaN or infinity.")
@@ -113,20 +112,43 @@ def asked_ids(ids: Sequence[str] | None, where: Mapping[str, Any] | None) -> tup
     return ([], parse(where)) if where is not None else (id_list(ids or ()), None)
 
 
-def asked_vector(
-    vector: Array, k: int, where: Mapping[str, Any] | None, spec: Spec, caps: Caps, *, exact: bool
+def one_question(vector: Array, spec: Spec) -> Array:
+    """Return a question's vector (dim,) as the only one of several, (1, dim)."""
+    if not isinstance(vector, np.ndarray) or vector.dtype != np.float32 or vector.shape != (spec.dim,):
+        raise InvalidInput(f"The question's vector is {_told(vector)}; accepted: float32 ({spec.dim},).")
+    return vector[None]
+
+
+def asked_vectors(
+    vectors: Array, k: int, where: Mapping[str, Any] | None, spec: Spec, caps: Caps, *, exact: bool
 ) -> Filter | None:
-    """Check a question that is a vector, and return its filter."""
+    """Check questions that are vectors, and return their filter."""
     if exact and not caps.exact:
         raise InvalidInput("This store cannot be told to compare every vector (exact); leave it out.")
-    if not isinstance(vector, np.ndarray) or vector.dtype != np.float32 or vector.shape != (spec.dim,):
-        told = f"{vector.dtype} {vector.shape}" if isinstance(vector, np.ndarray) else type(vector).__name__
-        raise InvalidInput(f"The question's vector is {told}; accepted: float32 ({spec.dim},).")
-    if not np.isfinite(vector).all():
-        raise NonFiniteOutput("The question's vector holds NaN or infinity.")
-    if spec.metric == "cosine" and not vector.any():
-        raise InvalidInput("The question's vector is all zeros, which has no cosine with any other.")
+    shape = vectors.shape if isinstance(vectors, np.ndarray) and vectors.dtype == np.float32 else ()
+    if len(shape) != 2 or shape[1] != spec.dim:
+        raise InvalidInput(f"The questions' vectors are {_told(vectors)}; accepted: float32 (n, {spec.dim}).")
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        raise NonFiniteOutput(
+            f"The question's vector {int(np.argmin(finite))} of {len(vectors)} holds NaN or infinity."
+        )
+    there = vectors.any(axis=1)
+    if spec.metric == "cosine" and not there.all():
+        raise InvalidInput(
+            f"The question's vector {int(np.argmin(there))} of {len(vectors)} is all zeros, which has no cosine with "
+            "any other."
+        )
     return asked(k, where, caps)
+
+
+def in_parts(vectors: Array, many: int) -> Iterator[Array]:
+    """Give questions (n, dim) up to `many` at a time, which bounds what one answer of a server takes."""
+    return (vectors[first : first + many] for first in range(0, len(vectors), many))
+
+
+def _told(vectors: object) -> str:
+    return f"{vectors.dtype} {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
 
 
 def asked(k: int, where: Mapping[str, Any] | None, caps: Caps) -> Filter | None:

@@ -142,10 +142,23 @@ class ElasticStore:
         self, vector: Array, k: int = 10, *, where: Mapping[str, Any] | None = None, exact: bool = False
     ) -> list[Hit]:
         """Find the nearest; see the protocol."""
-        found = border.asked_vector(vector, k, where, self.spec, self.caps, exact=exact)
+        return self.search_many(border.one_question(vector, self.spec), k, where=where, exact=exact)[0]
+
+    def search_many(
+        self, vectors: Array, k: int = 10, *, where: Mapping[str, Any] | None = None, exact: bool = False
+    ) -> list[list[Hit]]:
+        """Find the nearest to each of many; see the protocol."""
+        found = border.asked_vectors(vectors, k, where, self.spec, self.caps, exact=exact)
         condition = None if found is None else filtered(plan(found))
         speak = self._dialect.exact if exact else self._dialect.nearest
-        held = self._search(speak(vector.tolist(), k, max(_CANDIDATES, 2 * k), condition, self.spec.metric), k)
+        hits: list[list[Hit]] = []
+        for part in border.in_parts(vectors, max(1, _ROWS // k)):
+            bodies = [speak(one, k, max(_CANDIDATES, 2 * k), condition, self.spec.metric) for one in part.tolist()]
+            hits += [self._scored(*one) for one in zip(part, self._searched(bodies, k), strict=True)]
+        return hits
+
+    def _scored(self, vector: Array, held: Sequence[Mapping[str, Any]]) -> list[Hit]:
+        """Return what was found for a vector, the best first, by scores of our own."""
         batch = self._batch(held)
         scores = batch.vectors.astype(np.float64) @ vector.astype(np.float64)
         if self.spec.metric == "cosine":
@@ -169,6 +182,15 @@ class ElasticStore:
     def _search(self, body: Mapping[str, Any], size: int) -> list[dict[str, Any]]:
         told = self._http.call("POST", f"/{self._name}/_search", {**body, "size": size, "_source": _KEPT})
         return [hit["_source"] for hit in told["hits"]["hits"]]
+
+    def _searched(self, bodies: Sequence[Mapping[str, Any]], size: int) -> list[list[dict[str, Any]]]:
+        """Send several searches at once."""
+        lines = [line for body in bodies for line in ({}, {**body, "size": size, "_source": _KEPT})]
+        told = self._http.call("POST", f"/{self._name}/_msearch", "".join(f"{json.dumps(line)}\n" for line in lines))
+        for one in told["responses"]:
+            if "error" in one:
+                raise CollectionError(f"{self.url} refused: {json.dumps(one['error'])[:300]}")
+        return [[hit["_source"] for hit in one["hits"]["hits"]] for one in told["responses"]]
 
     def ids_of_source(self, source: str) -> list[str]:
         """Return the ids of what came from a file."""

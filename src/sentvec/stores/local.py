@@ -122,8 +122,14 @@ class LocalStore:
         self, vector: Array, k: int = 10, *, where: Mapping[str, Any] | None = None, exact: bool = False
     ) -> list[Hit]:
         """Find the nearest; see the protocol."""
-        border.asked_vector(vector, k, where, self.spec, self.caps, exact=exact)
-        return self._collection.search(np.ascontiguousarray(vector), k, where=where)
+        return self.search_many(border.one_question(vector, self.spec), k, where=where, exact=exact)[0]
+
+    def search_many(
+        self, vectors: Array, k: int = 10, *, where: Mapping[str, Any] | None = None, exact: bool = False
+    ) -> list[list[Hit]]:
+        """Find the nearest to each of many; see the protocol."""
+        border.asked_vectors(vectors, k, where, self.spec, self.caps, exact=exact)
+        return self._collection.search_many(np.ascontiguousarray(vectors), k, where=where)
 
     def search_text(self, words: str, k: int = 10, *, where: Mapping[str, Any] | None = None) -> list[Hit]:
         """Find what has the words of a question, by BM25; see the protocol."""

@@ -28,6 +28,7 @@ _TOKENS = 4096  # elements of an array
 SERVER = Caps("", text_order=True, exact=False, durable="server", max_dim=32_768, max_text=_STRING, max_k=16_384)
 LITE = Caps("", text_order=True, exact=False, durable="no", max_dim=32_768, max_text=_STRING, max_k=16_384)
 _AT_ONCE = 500  # rows of one call, and keys of one expression
+_ASKED = 100  # questions of one request
 _TIMEOUT_S = 60
 _FIELDS = ["id", "text", "place", "metadata"]
 _UNAVAILABLE = 2  # of Milvus' own codes
@@ -203,16 +204,20 @@ class MilvusStore:
         self, vector: Array, k: int = 10, *, where: Mapping[str, Any] | None = None, exact: bool = False
     ) -> list[Hit]:
         """Find the nearest; see the protocol."""
-        found = border.asked_vector(vector, k, where, self.spec, self.caps, exact=exact)
-        with self._answering():
-            (hits,) = self._client.search(
-                self._name,
-                data=[vector],
-                limit=k,
-                filter="" if found is None else _expression(plan(found)),
-                output_fields=_FIELDS,
-            )
-        return [border.hit(_entry(hit["entity"]), float(hit["distance"])) for hit in hits]
+        return self.search_many(border.one_question(vector, self.spec), k, where=where, exact=exact)[0]
+
+    def search_many(
+        self, vectors: Array, k: int = 10, *, where: Mapping[str, Any] | None = None, exact: bool = False
+    ) -> list[list[Hit]]:
+        """Find the nearest to each of many; see the protocol."""
+        found = border.asked_vectors(vectors, k, where, self.spec, self.caps, exact=exact)
+        condition, found_by = "" if found is None else _expression(plan(found)), []
+        for part in border.in_parts(vectors, _ASKED):
+            with self._answering():
+                found_by += self._client.search(
+                    self._name, data=list(part), limit=k, filter=condition, output_fields=_FIELDS
+                )
+        return [[border.hit(_entry(hit["entity"]), float(hit["distance"])) for hit in hits] for hits in found_by]
 
     def search_text(self, words: str, k: int = 10, *, where: Mapping[str, Any] | None = None) -> list[Hit]:
         """Refuse; Milvus Lite, by which this store is tested, has no measure of words over all it holds."""

@@ -35,6 +35,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,47}")
 _OLDEST = (0, 8)
 _WORDS_BYTES, _WORDS = 900_000, 16_383  # of a tsvector: 1 MB, and the last position that it counts
 _TIMEOUT_S = 60
+_ASKED = 100  # questions of one statement
 _OPERATORS = {"cosine": ("<=>", "1 - ", "vector_cosine_ops"), "inner_product": ("<#>", "-", "vector_ip_ops")}
 
 _TABLE = """CREATE TABLE {table} (
@@ -219,28 +220,46 @@ class PgStore:
         self, vector: Array, k: int = 10, *, where: Mapping[str, Any] | None = None, exact: bool = False
     ) -> list[Hit]:
         """Find the nearest; see the protocol."""
-        found = border.asked_vector(vector, k, where, self.spec, self.caps, exact=exact)
-        hits = self._nearest(vector, k, found, exact=exact)
-        if len(hits) < k and found is not None and not exact:  # the index gave up before the filter was met
-            hits = self._nearest(vector, k, found, exact=True)
+        return self.search_many(border.one_question(vector, self.spec), k, where=where, exact=exact)[0]
+
+    def search_many(
+        self, vectors: Array, k: int = 10, *, where: Mapping[str, Any] | None = None, exact: bool = False
+    ) -> list[list[Hit]]:
+        """Find the nearest to each of many; see the protocol."""
+        found = border.asked_vectors(vectors, k, where, self.spec, self.caps, exact=exact)
+        hits: list[list[Hit]] = []
+        for part in border.in_parts(vectors, _ASKED):
+            near = self._nearest(part, k, found, exact=exact)
+            short = [n for n, one in enumerate(near) if len(one) < k]
+            if short and found is not None and not exact:  # the index gave up before the filter was met
+                for n, one in zip(short, self._nearest(part[short], k, found, exact=True), strict=True):
+                    near[n] = one
+            hits += near
         return hits
 
-    def _nearest(self, vector: Array, k: int, found: Filter | None, *, exact: bool) -> list[Hit]:
+    def _nearest(self, vectors: Array, k: int, found: Filter | None, *, exact: bool) -> list[list[Hit]]:
         operator, sign, _ = _OPERATORS[self.spec.metric]
         bound = Bound()
         test = "true" if found is None else condition(found, "metadata", bound)
-        distance = f"vector {operator} CAST(:q AS vector)"
+        near = (
+            f"SELECT {_ENTRY}, vector {operator} asked.v FROM {self._table} "  # noqa: S608, our own text
+            f"WHERE {test} ORDER BY vector {operator} asked.v LIMIT :k"
+        )
         with self._transaction():
             if exact:
                 self._run("SET LOCAL enable_indexscan = off")
             rows = self._run(
-                f"SELECT {_ENTRY}, {sign}({distance}) FROM {self._table} WHERE {test} "  # noqa: S608, our own text
-                f"ORDER BY {distance} LIMIT :k",
-                q=_vector(vector),
+                f"SELECT near.id, text, place, metadata, {sign}(distance), n "  # noqa: S608, our own text
+                "FROM unnest(CAST(:q AS vector[])) WITH ORDINALITY AS asked (v, n) "
+                f"CROSS JOIN LATERAL ({near}) AS near (id, text, place, metadata, distance) ORDER BY n, distance",
+                q=[_vector(vector) for vector in vectors],
                 k=k,
                 **bound.values,
             )
-        return _hits(rows)
+        hits: list[list[Hit]] = [[] for _ in vectors]
+        for row in rows:
+            hits[row[5] - 1].append(_hit(row))
+        return hits
 
     def search_text(self, words: str, k: int = 10, *, where: Mapping[str, Any] | None = None) -> list[Hit]:
         """Find what has the words of a question, by PostgreSQL's ts_rank; see the protocol."""
@@ -262,7 +281,7 @@ class PgStore:
                 k=k,
                 **bound.values,
             )
-        return _hits(rows)
+        return [_hit(row) for row in rows]
 
     def ids_of_source(self, source: str) -> list[str]:
         """Return the ids of what came from a file."""
@@ -312,8 +331,8 @@ def _entry(row: Sequence[Any]) -> Entry:
     return border.entry_of(row[0], row[1], json.loads(row[2]), json.loads(row[3]))
 
 
-def _hits(rows: Sequence[Sequence[Any]]) -> list[Hit]:
-    return [border.hit(_entry(row), float(row[4])) for row in rows]
+def _hit(row: Sequence[Any]) -> Hit:
+    return border.hit(_entry(row), float(row[4]))
 
 
 def _vector(row: Array) -> str:

@@ -111,6 +111,14 @@ class Store(Protocol):
         The score is the cosine, or the inner product. With `exact`, every vector is compared.
         """
 
+    def search_many(
+        self, vectors: Array, k: int = 10, *, where: Mapping[str, Any] | None = None, exact: bool = False
+    ) -> list[list[Hit]]:
+        """Find for each of many vectors (n, dim) what `search` finds for it, in fewer requests than one each.
+
+        Where the store is written to meanwhile, answers may be of different moments.
+        """
+
     def search_text(self, words: str, k: int = 10, *, where: Mapping[str, Any] | None = None) -> list[Hit]:
         """Find the k that have the words of a question; scores are the store's own. See `Caps.words`."""
 

@@ -26,6 +26,7 @@ from sentvec.stores.wording import asked_terms, terms
 CAPS = Caps(words="BM25", text_order=False, exact=True, durable="server", max_dim=65_536)
 _TIMEOUT_S = 60
 _GATEWAY = (502, 503, 504)
+_ASKED = 100  # questions of one request
 _K1, _B, _USUAL = 1.2, 0.75, 100  # of BM25; the words of a usual passage, because Qdrant does not count them
 
 
@@ -165,8 +166,18 @@ class QdrantStore:
         self, vector: Array, k: int = 10, *, where: Mapping[str, Any] | None = None, exact: bool = False
     ) -> list[Hit]:
         """Find the nearest; see the protocol."""
-        found = border.asked_vector(vector, k, where, self.spec, self.caps, exact=exact)
-        return self._query(vector.tolist(), "dense", k, None if found is None else plan(found), exact=exact)
+        return self.search_many(border.one_question(vector, self.spec), k, where=where, exact=exact)[0]
+
+    def search_many(
+        self, vectors: Array, k: int = 10, *, where: Mapping[str, Any] | None = None, exact: bool = False
+    ) -> list[list[Hit]]:
+        """Find the nearest to each of many; see the protocol."""
+        found = border.asked_vectors(vectors, k, where, self.spec, self.caps, exact=exact)
+        condition = None if found is None else plan(found)
+        hits: list[list[Hit]] = []
+        for part in border.in_parts(vectors, _ASKED):
+            hits += self._query(part.tolist(), "dense", k, condition, exact=exact)
+        return hits
 
     def search_text(self, words: str, k: int = 10, *, where: Mapping[str, Any] | None = None) -> list[Hit]:
         """Find what has the words of a question, by BM25 with a fixed usual length; see the protocol."""
@@ -175,20 +186,22 @@ class QdrantStore:
         if not places:
             return []
         query = self._models.SparseVector(indices=places, values=[1.0] * len(places))
-        return self._query(query, "words", k, None if found is None else plan(found), exact=False)
+        return self._query([query], "words", k, None if found is None else plan(found), exact=False)[0]
 
-    def _query(self, query: Any, name: str, k: int, found: Plan | None, *, exact: bool) -> list[Hit]:
+    def _query(self, queries: list[Any], name: str, k: int, found: Plan | None, *, exact: bool) -> list[list[Hit]]:
+        models = self._models
+        same = {
+            "using": name,
+            "filter": None if found is None else self._filter(found),
+            "params": models.SearchParams(exact=True) if exact else None,
+            "limit": k,
+            "with_payload": True,
+        }
         with self._answering():
-            points = self._client.query_points(
-                self._name,
-                query=query,
-                using=name,
-                query_filter=None if found is None else self._filter(found),
-                search_params=self._models.SearchParams(exact=True) if exact else None,
-                limit=k,
-                with_payload=True,
-            ).points
-        return [border.hit(_entry(point), float(point.score)) for point in points]
+            told = self._client.query_batch_points(
+                self._name, [models.QueryRequest(query=query, **same) for query in queries]
+            )
+        return [[border.hit(_entry(point), float(point.score)) for point in one.points] for one in told]
 
     def ids_of_source(self, source: str) -> list[str]:
         """Return the ids of what came from a file."""
