@@ -8,12 +8,13 @@ from functools import cache
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from sentvec.batch import PackedBatch, TokenIds, pack
-from sentvec.nn.few import Few, Layer, few_of
+from sentvec.nn.few import Few, Layer, Map, few_of
+from sentvec.nn.int8 import Int8Map, Int8Stack, int8_of, nearness
+from sentvec.nn.int8 import right as int8_right
 from sentvec.nn.library import ACTS, COUNT, FLOAT, INT, KINDS, POINTER, Code, at, library
-from sentvec.nn.steps import LANES, EagerSteps, Norm, Operand, Product, Steps, states_of
+from sentvec.nn.steps import EagerSteps, Norm, Operand, Product, Steps, states_of
 
 _PRODUCT = [INT, POINTER, POINTER, POINTER, POINTER]
 _FUNCTIONS = {
@@ -27,6 +28,9 @@ _FUNCTIONS = {
     "sentvec_quantise": [POINTER, COUNT, COUNT, POINTER, POINTER],
     "sentvec_few": [INT, POINTER, COUNT, POINTER, COUNT, POINTER, COUNT, POINTER, POINTER],
     "sentvec_few_product": [INT, POINTER, COUNT, POINTER, POINTER],
+    "sentvec_int8_fast": [],
+    "sentvec_int8_product": [POINTER, POINTER, COUNT, POINTER, POINTER],
+    "sentvec_int8": [POINTER, COUNT, POINTER, POINTER, COUNT, POINTER, COUNT],
 }  # fmt: skip
 
 
@@ -45,9 +49,7 @@ class CompiledSteps:
         out = torch.empty(tokens, hidden, dtype=states_of(product))
         out[len(batch.ids) :] = 0
         offsets = batch.offsets.contiguous()
-        # queries go in blocks, whose last lanes look beyond the text
-        near = None if relative is None else functional.pad(relative.float(), (0, 2 * LANES)).contiguous()
-        reach = 0 if relative is None else (relative.shape[-1] + 1) // 2
+        near, reach = nearness(relative)
         assert near is None or (reach >= batch.longest and len(near) == heads)
         self._library.sentvec_attention(
             *_given(product), heads, hidden // heads, offsets.data_ptr(), len(batch),
@@ -75,9 +77,13 @@ class CompiledSteps:
         )
         return operand
 
-    def few(self, layers: Sequence[Layer]) -> Few | None:
+    def few(self, layers: Sequence[Layer[Map]]) -> Few | None:
         """See `Steps`."""
         return few_of(self._library, layers)
+
+    def int8(self, layers: Sequence[Layer[Int8Map]]) -> Int8Stack | None:
+        """See `Steps`."""
+        return int8_of(self._library, layers)
 
     def operand(self, states: Tensor, int8: bool) -> Operand:
         """See `Steps`."""
@@ -91,7 +97,13 @@ class CompiledSteps:
 @cache
 def compiled() -> CompiledSteps | None:
     """Return the compiled steps; None where they cannot be had, with the reason in the log."""
-    found = library(Code("steps", ("steps.cpp", "few.cpp"), _FUNCTIONS, lambda made: _right(CompiledSteps(made))))
+    sources = ("steps.cpp", "few.cpp", "int8.cpp")
+    found = library(
+        Code(
+            "steps", sources, _FUNCTIONS, lambda made: _right(CompiledSteps(made)) and int8_right(made),
+            gives={"sentvec_int8_fast": INT},
+        )
+    )  # fmt: skip
     return None if found is None else CompiledSteps(found)
 
 

@@ -10,6 +10,7 @@ import ctypes
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -43,8 +44,11 @@ class Map:
     multiply: Callable[[Tensor], Tensor]
 
 
+M = TypeVar("M")
+
+
 @dataclass(frozen=True)
-class Layer:
+class Layer(Generic[M]):
     """A post-norm layer.
 
     Attributes:
@@ -54,7 +58,7 @@ class Layer:
         act: a name of `ACTS`.
     """
 
-    maps: tuple[Map, Map, Map, Map]
+    maps: tuple[M, M, M, M]
     norms: tuple[tuple[Tensor, Tensor, float], tuple[Tensor, Tensor, float]]
     heads: int
     act: str
@@ -63,7 +67,7 @@ class Layer:
 class Few:
     """A stack of layers, ready to be run at once; see `few_of`."""
 
-    def __init__(self, library: ctypes.CDLL, layers: Sequence[Layer], depths: dict[tuple[int, int], int]) -> None:
+    def __init__(self, library: ctypes.CDLL, layers: Sequence[Layer[Map]], depths: dict[tuple[int, int], int]) -> None:
         self._library = library
         self._held: list[object] = list(layers)  # what the addresses below are of
         self._count = len(layers)
@@ -82,15 +86,8 @@ class Few:
         )  # fmt: skip
         return out
 
-    def _written(self, layer: Layer, depths: dict[tuple[int, int], int]) -> bytes:
-        maps = b"".join(self._map(one, depths[_shape(one)]) for one in layer.maps)
-        (gamma, beta, eps), (gamma2, beta2, eps2) = layer.norms
-        hidden = len(gamma)
-        return maps + struct.pack(
-            "=4q3d2q",
-            *(one.data_ptr() for one in (gamma, beta, gamma2, beta2)), eps, eps2, (hidden // layer.heads) ** -0.5,
-            layer.heads, ACTS[layer.act],
-        )  # fmt: skip
+    def _written(self, layer: Layer[Map], depths: dict[tuple[int, int], int]) -> bytes:
+        return b"".join(self._map(one, depths[_shape(one)]) for one in layer.maps) + tail(layer)
 
     def _map(self, one: Map, deep: int) -> bytes:
         bias = one.bias.float().contiguous()
@@ -98,7 +95,17 @@ class Few:
         return _fields(one, bias, deep)
 
 
-def few_of(library: ctypes.CDLL, layers: Sequence[Layer]) -> Few | None:
+def tail(layer: Layer[M]) -> bytes:
+    """Write what follows a layer's maps, as C++ reads it."""
+    (gamma, beta, eps), (gamma2, beta2, eps2) = layer.norms
+    return struct.pack(
+        "=4q3d2q",
+        *(one.data_ptr() for one in (gamma, beta, gamma2, beta2)), eps, eps2, (len(gamma) // layer.heads) ** -0.5,
+        layer.heads, ACTS[layer.act],
+    )  # fmt: skip
+
+
+def few_of(library: ctypes.CDLL, layers: Sequence[Layer[Map]]) -> Few | None:
     """Return layers as one call; None where oneDNN packs weights, or adds up, in a way that we do not know."""
     depths: dict[tuple[int, int], int] = {}
     for layer in layers:

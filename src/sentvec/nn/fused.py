@@ -16,7 +16,8 @@ from torch.nn import functional
 from sentvec.batch import PackedBatch
 from sentvec.nn.attention import SelfAttention
 from sentvec.nn.feedforward import FeedForward
-from sentvec.nn.few import MOST, Layer, Map
+from sentvec.nn.few import MOST, Layer, M, Map
+from sentvec.nn.int8 import Int8Map
 from sentvec.nn.layer import PostNormLayer
 from sentvec.nn.probe import Probe
 from sentvec.nn.steps import Norm, Operand, Product, Steps, quantise, rotated_by
@@ -65,8 +66,12 @@ class FusedStack:
         with torch.no_grad():  # a layer that runs more than once is made ready once
             ready = {layer: _Ready.of(layer, int8) for layer in dict.fromkeys(plain)}
         self._layers = [ready[layer] for layer in plain]
-        together = [one.together() for one in self._layers]
-        self._few = steps.few([one for one in together if one is not None]) if all(together) else None
+        packed = {layer: found for layer, one in ready.items() if (found := one.together()) is not None}
+        self._few = steps.few([packed[layer] for layer in plain]) if len(packed) == len(ready) else None
+        small = {layer: turned for layer, one in ready.items() if (turned := one.quantised()) is not None}
+        self._whole = steps.int8([small[layer] for layer in plain]) if len(small) == len(ready) else None
+        if self._whole is not None:
+            self._layers = []  # it has weights of its own
 
     def stale(self, layers: Sequence[nn.Module]) -> bool:
         """Say whether weights have changed since."""
@@ -87,6 +92,8 @@ class FusedStack:
         tokens = len(states)
         if self._few is not None and 0 < tokens <= MOST and probe is None and relative is None:
             return self._few(states, batch)
+        if self._whole is not None:
+            return self._whole(states, batch, probe, relative)
         if probe is not None:
             probe.hidden(0, states)
         states = functional.pad(states, (0, 0, 0, rounded(tokens) - tokens)).contiguous()
@@ -127,11 +134,12 @@ class _Packed:
         if hasattr(torch.ops.mkldnn, "_reorder_linear_weight") and torch._C._has_mkldnn:
             self._packed = torch.ops.mkldnn._reorder_linear_weight(self._weight.contiguous(), None)
 
+    @property
     def together(self) -> Map | None:
-        """Return what one call for all layers needs; None where weights are not packed."""
-        return (
-            None if self._packed is None else Map(self._packed, self._bias, lambda states: self(Operand(states)).data)
-        )
+        """What one call for all layers needs; None where weights are not packed."""
+        if self._packed is None:
+            return None
+        return Map(self._packed, self._bias, lambda states: self(Operand(states)).data)
 
     def __call__(self, operand: Operand) -> Product:
         if self._packed is None:
@@ -146,15 +154,12 @@ class _Quantised:
         weight = linear.weight.detach().float()
         turned = quantise(weight)  # a row of weights is an output feature
         assert turned.rows is not None
-        self._scale = turned.rows / rotated_by(weight.shape[1])
-        self._steps = turned.data.t()
-        self._bias = linear.bias.detach().float()
-
-    def together(self) -> None:
-        """Return None: int8 goes layer by layer."""
+        scale = turned.rows / rotated_by(weight.shape[1])
+        self.together = Int8Map(turned.data, scale, linear.bias.detach().float())
 
     def __call__(self, operand: Operand) -> Product:
-        return Product(torch._int_mm(operand.data, self._steps), operand.rows, self._scale, self._bias)
+        own = self.together
+        return Product(torch._int_mm(operand.data, own.weight.t()), operand.rows, own.scale, own.bias)
 
 
 @dataclass(frozen=True)
@@ -186,13 +191,24 @@ class _Ready:
             feed_forward_norm=_norm(layer.feed_forward_norm),
         )
 
-    def together(self) -> Layer | None:
-        """Return the layer for one call with all others; None where that is not possible."""
-        qkv, output, up, down = (one.together() for one in (self.qkv, self.output, self.up, self.down))
-        if qkv is None or output is None or up is None or down is None:
+    def together(self) -> Layer[Map] | None:
+        """Return the layer for one call with all others; None where its weights are not packed."""
+        return self._layer([one.together for one in self._maps() if isinstance(one, _Packed)])
+
+    def quantised(self) -> Layer[Int8Map] | None:
+        """Return the same in int8; None where it is not."""
+        return self._layer([one.together for one in self._maps() if isinstance(one, _Quantised)])
+
+    def _maps(self) -> tuple[_Packed | _Quantised, ...]:
+        return self.qkv, self.output, self.up, self.down
+
+    def _layer(self, maps: Sequence[M | None]) -> Layer[M] | None:
+        found = [one for one in maps if one is not None]
+        if len(found) < len(self._maps()):
             return None
         first, second = self.attention_norm, self.feed_forward_norm
         norms = ((first.weight, first.bias, first.eps), (second.weight, second.bias, second.eps))
+        qkv, output, up, down = found
         return Layer((qkv, output, up, down), norms, self.heads, self.act)
 
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from sentvec.batch import PackedBatch
-from sentvec.nn.few import Few, Layer
+from sentvec.nn.few import Few, Layer, Map
+from sentvec.nn.int8 import Int8Map, Int8Stack
 from sentvec.nn.kernels import attention
 
 ACTS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -75,8 +76,11 @@ class Steps(Protocol):
     def operand(self, states: Tensor, int8: bool) -> Operand:
         """Make states an operand."""
 
-    def few(self, layers: Sequence[Layer]) -> Few | None:
+    def few(self, layers: Sequence[Layer[Map]]) -> Few | None:
         """Return all of these layers at once, for few tokens, with the same bits; None where that cannot be had."""
+
+    def int8(self, layers: Sequence[Layer[Int8Map]]) -> Int8Stack | None:
+        """Return all of these layers at once, for any number of tokens; None where that cannot be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,11 @@ class EagerSteps:
         out = ACTS[name](_value(product)).to(states_of(product))
         return self.operand(out, product.data.dtype == torch.int32)
 
-    def few(self, layers: Sequence[Layer]) -> None:
+    def few(self, layers: Sequence[Layer[Map]]) -> None:
+        """See `Steps`."""
+        del layers
+
+    def int8(self, layers: Sequence[Layer[Int8Map]]) -> None:
         """See `Steps`."""
         del layers
 

@@ -5,13 +5,10 @@
 // sums are oneDNN's own, in its order, `deep` units at a time and the bias last, so that a text has the same bits here and
 // in a large batch; compiled.py sees to that before it believes it.
 
-#include "products.h"
 #include "steps.h"
+#include "tiles.h"
 
 namespace {
-
-constexpr int MOST = 6, SIDE = 4, WIDTH = SIDE * LANES;  // rows and columns of a tile
-constexpr int AHEAD = 16;                               // units that are fetched before their turn
 
 struct Map {
   const float* panels;
@@ -26,43 +23,11 @@ struct Layer {  // every field has eight bytes: few.py writes them one after the
   int64_t heads, act;
 };
 
-template <int K, int R>
-__attribute__((noinline)) void few(const float* a, int64_t step, const float* b, int64_t units, int64_t deep,
-                                   vf (*acc)[SIDE]) {
-  for (int64_t first = 0; first < units; first += deep) {
-    vf sum[R][SIDE];
-#pragma GCC unroll 8
-    for (int i = 0; i < R; i++)
-#pragma GCC unroll 4
-      for (int j = 0; j < SIDE; j++) sum[i][j] = vf{};
-    const int64_t last = std::min(units, first + deep);
-    for (int64_t n = first; n < last; n++, b += WIDTH) {
-      vf x[SIDE];
-#pragma GCC unroll 4
-      for (int j = 0; j < SIDE; j++) {
-        x[j] = load_raw<vf>(b + j * LANES);
-        __builtin_prefetch(b + AHEAD * WIDTH + j * LANES);
-      }
-#pragma GCC unroll 8
-      for (int i = 0; i < R; i++) {
-        const vf y = every(a[i * step + n]);
-#pragma GCC unroll 4
-        for (int j = 0; j < SIDE; j++) sum[i][j] = Unit<K>::add(sum[i][j], y, x[j]);
-      }
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < R; i++)
-#pragma GCC unroll 4
-      for (int j = 0; j < SIDE; j++) acc[i][j] = first ? acc[i][j] + sum[i][j] : sum[i][j];
-  }
-}
-
 // states times a map, its bias and an activation; shared among the threads of a region
 template <int K, int ACT>
 void product(const void* states, int64_t rows, const Map& map, void* out) {
   typedef typename Row<K>::type T;
-  const int64_t units = map.in / Unit<K>::numbers, step = units;
-  const int64_t groups = (rows + MOST - 1) / MOST, most = (rows + groups - 1) / groups;
+  const int64_t units = map.in / Unit<K>::numbers, step = units, most = height(rows);
 #pragma omp for collapse(2) schedule(static)
   for (int64_t column = 0; column < map.out; column += WIDTH) {
     for (int64_t row = 0; row < rows; row += most) {
@@ -70,14 +35,7 @@ void product(const void* states, int64_t rows, const Map& map, void* out) {
       vf acc[MOST][SIDE];
       const float* a = (const float*)states + row * step;
       const int64_t real = std::min(most, rows - row);
-      switch (real) {
-        case 1: few<K, 1>(a, step, panel, units, map.deep, acc); break;
-        case 2: few<K, 2>(a, step, panel, units, map.deep, acc); break;
-        case 3: few<K, 3>(a, step, panel, units, map.deep, acc); break;
-        case 4: few<K, 4>(a, step, panel, units, map.deep, acc); break;
-        case 5: few<K, 5>(a, step, panel, units, map.deep, acc); break;
-        default: few<K, 6>(a, step, panel, units, map.deep, acc);
-      }
+      tile<K>(real, a, step, panel, units, map.deep, acc);
       for (int64_t i = 0; i < real; i++) {
         T* to = (T*)out + (row + i) * map.out + column;
         for (int j = 0; j < SIDE; j++)

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -70,12 +71,6 @@ inline float sum(vf v) {
   v4 b = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
   return (b[0] + b[2]) + (b[1] + b[3]);
 }
-inline float largest(vf v) {
-  float s = v[0];
-  for (int i = 1; i < LANES; i++) s = v[i] > s ? v[i] : s;
-  return s;
-}
-
 // e^x by 2^n * e^r, |r| <= ln2 / 2
 inline vf vexp(vf x) {
   x = vmin(splat(88.0f), vmax(splat(-87.0f), x));  // in this order NaN stays NaN
@@ -131,46 +126,91 @@ template <int ACT, bool EXACT> inline vf activate(vf x) {
 
 // sums and differences of features, within fours and across as many vectors as divide the row: an unscaled Hadamard
 // transform, which spreads what few large features hold, so that int8 has fewer empty steps; weights are turned too
-inline void rotate_row(float* x, int64_t n) {
+//
+// Some rounds of it, while N vectors are in registers: those that lie `done` apart, which is 1 in the FIRST rounds. After
+// the LAST ones, `top` has seen all magnitudes, as bits.
+template <int N, bool FIRST, bool LAST> inline void rotate_rounds(float* x, int64_t across, int64_t done, vi& top) {
   constexpr vf odd = {1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1};
   constexpr vf upper = {1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1, 1, 1, -1, -1};
-  for (int64_t i = 0; i < n; i += LANES) {
-    vf v = load_raw<vf>(x + i);
-    v = v * odd + __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
-    v = v * upper + __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
-    store_raw(x + i, v);
-  }
-  const int64_t vectors = n / LANES;
-  int64_t across = 1;
-  while (across < ACROSS && vectors % (2 * across) == 0) across *= 2;
-  for (int64_t half = 1; half < across; half *= 2)
-    for (int64_t i = 0; i < vectors; i += 2 * half)
-      for (int64_t j = i; j < i + half; j++) {
-        float *a = x + j * LANES, *b = a + half * LANES;
-        const vf u = load_raw<vf>(a), v = load_raw<vf>(b);
-        store_raw(a, u + v);
-        store_raw(b, u - v);
+  for (int64_t n = 0; n < across / N; n++) {
+    float* at = x + (FIRST ? n * N : n) * LANES;  // later rounds take all vectors from one place on
+    vf v[N];
+#pragma GCC unroll 8
+    for (int i = 0; i < N; i++) {
+      v[i] = load_raw<vf>(at + i * done * LANES);
+      if constexpr (FIRST) {
+        v[i] = v[i] * odd + __builtin_shufflevector(v[i], v[i], 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+        v[i] = v[i] * upper + __builtin_shufflevector(v[i], v[i], 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
       }
+    }
+#pragma GCC unroll 8
+    for (int half = 1; half < N; half *= 2)
+#pragma GCC unroll 8
+      for (int i = 0; i < N; i++)
+        if (!(i & half)) {
+          const vf a = v[i], b = v[i + half];
+          v[i] = a + b;
+          v[i + half] = a - b;
+        }
+#pragma GCC unroll 8
+    for (int i = 0; i < N; i++) {
+      store_raw(at + i * done * LANES, v[i]);
+      if constexpr (LAST) {
+        const vi bits = (vi)v[i] & 0x7fffffff;
+        top = bits > top ? bits : top;
+      }
+    }
+  }
 }
 
-// int8 of one row, which is turned on the way, with the scale that gives it back; a row that is not finite gets a
-// scale of NaN
-inline float quantise_row(float* x, int64_t n, int8_t* q) {
-  rotate_row(x, n);
-  vf top = {}, poison = {};
-  for (int64_t i = 0; i < n; i += LANES) {
-    vf v = load_raw<vf>(x + i);
-    top = vmax(top, vabs(v));
-    poison += v * 0.0f;
+template <int A> inline void rotate_blocks(float* x, int64_t n, vi& top) {
+  for (int64_t i = 0; i < n; i += A * LANES) {
+    if constexpr (A <= 8) {
+      rotate_rounds<A, true, true>(x + i, A, 1, top);
+    } else {
+      rotate_rounds<8, true, false>(x + i, A, 1, top);
+      rotate_rounds<A / 8, false, true>(x + i, A, 8, top);
+    }
   }
-  float amax = largest(top), bad = sum(poison);
-  float inverse = amax > 0 ? 127.0f / amax : 0.0f;
-  const vf magic = splat(12582912.0f);
-  for (int64_t i = 0; i < n; i += LANES) {
-    vf v = load_raw<vf>(x + i) * inverse + magic;
-    store_raw(q + i, __builtin_convertvector((vi)v, vb));  // the low byte is the rounded number
+}
+
+// all of it; returns the largest magnitude, which is not finite where any number is not
+inline float rotate_row(float* x, int64_t n) {
+  static_assert(ACROSS == 32, "one case for each number of vectors");
+  vi top = {};
+  switch (n / LANES & -(n / LANES) & 31) {  // the largest power of two in it
+    case 1: rotate_blocks<1>(x, n, top); break;
+    case 2: rotate_blocks<2>(x, n, top); break;
+    case 4: rotate_blocks<4>(x, n, top); break;
+    case 8: rotate_blocks<8>(x, n, top); break;
+    case 16: rotate_blocks<16>(x, n, top); break;
+    default: rotate_blocks<32>(x, n, top);
   }
-  return amax / 127.0f + bad;
+  int32_t bits = 0;
+  for (int i = 0; i < LANES; i++) bits = top[i] > bits ? top[i] : bits;
+  float largest;
+  std::memcpy(&largest, &bits, sizeof largest);
+  return largest;
+}
+
+// the low byte of each number
+inline void store_bytes(void* to, vi v) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128((__m128i*)to, _mm512_cvtepi32_epi8((__m512i)v));
+#else
+  store_raw(to, __builtin_convertvector(v, vb));
+#endif
+}
+
+// int8 of one row plus ZERO, which is 0 or 128; the row is turned on the way. Returns the scale that gives it back; a row
+// that is not finite gets a scale of NaN
+template <int ZERO> inline float quantise_row(float* x, int64_t n, void* q) {
+  const float amax = rotate_row(x, n);
+  const float inverse = amax > 0 ? 127.0f / amax : 0.0f;
+  const vf magic = splat(12582912.0f + ZERO);  // adding 1.5 * 2^23 rounds, and the low byte is the rounded number
+  for (int64_t i = 0; i < n; i += LANES)
+    store_bytes((int8_t*)q + i, (vi)(load_raw<vf>(x + i) * inverse + magic));
+  return amax / 127.0f + amax * 0.0f;
 }
 
 }  // namespace

@@ -48,6 +48,22 @@ template <> struct Unit<BFLOAT16> {
   static inline vf sum(vf a) { return (vf)((vu)a << 16) + (vf)((vu)a & 0xFFFF0000u); }
 };
 
+template <> struct Unit<INT8> {  // four numbers from 0 to 255 times four from -128 to 127; sums are int32
+  static constexpr int numbers = 4;
+#if defined(__AVX512VNNI__) && !defined(__AMX_INT8__)  // AMX is for oneDNN, which has it eight times as fast
+  static constexpr bool fast = true;
+  static inline vf add(vf sum, vf a, vf b) { return (vf)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b); }
+#else
+  static constexpr bool fast = false;
+  static inline vf add(vf sum, vf a, vf b) {  // right, and never chosen: see `fast`
+    const vi x = (vi)a, y = (vi)b;
+    vi total = (vi)sum;
+    for (int i = 0; i < 4; i++) total += ((x >> 8 * i) & 255) * ((y << (24 - 8 * i)) >> 24);
+    return (vf)total;
+  }
+#endif
+};
+
 inline vf every(float x) { return vf{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }  // bits as they are
 
 // memory that a thread keeps: fresh pages would cost more than what is done with them. It begins with a cache line.

@@ -64,7 +64,7 @@ void sentvec_quantise(const float* x, int64_t rows, int64_t width, int8_t* q, fl
 #pragma omp for schedule(static)
     for (int64_t t = 0; t < rows; t++) {
       std::copy_n(x + t * width, width, scratch.data());
-      scale[t] = quantise_row(scratch.data(), width, q + t * width);
+      scale[t] = quantise_row<0>(scratch.data(), width, q + t * width);
     }
   }
 }

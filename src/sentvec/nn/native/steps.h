@@ -40,35 +40,39 @@ template <int K> struct Reader {
   }
 };
 
+// one row: the sum with what the layer began with, normalised; x is memory for it, which keeps it in float32
+template <int IN, int OUT>
+inline void norm_row(const Reader<IN>& read, const typename Row<OUT>::type* r, const float* gamma, const float* beta,
+                     float eps, int64_t width, typename Row<OUT>::type* o, float* x) {
+  vf s = {}, s2 = {};
+  for (int64_t i = 0; i < width; i += LANES) {
+    vf v = (read.bias ? read.template at<true>(i) : read.template at<false>(i)) + Row<OUT>::load(r + i);
+    store_raw(x + i, v);
+    s += v;
+  }
+  float mean = sum(s) / width;
+  for (int64_t i = 0; i < width; i += LANES) {
+    vf d = load_raw<vf>(x + i) - mean;
+    s2 += d * d;
+  }
+  float scale = 1.0f / std::sqrt(sum(s2) / width + eps);
+  for (int64_t i = 0; i < width; i += LANES) {
+    vf v = (load_raw<vf>(x + i) - mean) * (load_raw<vf>(gamma + i) * scale) + load_raw<vf>(beta + i);
+    Row<OUT>::store(o + i, v);
+    store_raw(x + i, v);
+  }
+}
+
 template <int IN, int OUT>
 void norm(const Product& in, const void* residual, const float* gamma, const float* beta, float eps, int64_t rows,
           int64_t width, void* out, int8_t* q, float* q_scale) {
   typedef typename Row<OUT>::type T;
   std::vector<float> scratch(width + LANES);
-  float* x = scratch.data();
 #pragma omp for schedule(static)
   for (int64_t t = 0; t < rows; t++) {
-    Reader<IN> read(in, width, t);
-    const T* r = (const T*)residual + t * width;
-    T* o = (T*)out + t * width;
-    vf s = {}, s2 = {};
-    for (int64_t i = 0; i < width; i += LANES) {
-      vf v = (in.bias ? read.template at<true>(i) : read.template at<false>(i)) + Row<OUT>::load(r + i);
-      store_raw(x + i, v);
-      s += v;
-    }
-    float mean = sum(s) / width;
-    for (int64_t i = 0; i < width; i += LANES) {
-      vf d = load_raw<vf>(x + i) - mean;
-      s2 += d * d;
-    }
-    float scale = 1.0f / std::sqrt(sum(s2) / width + eps);
-    for (int64_t i = 0; i < width; i += LANES) {
-      vf v = (load_raw<vf>(x + i) - mean) * (load_raw<vf>(gamma + i) * scale) + load_raw<vf>(beta + i);
-      Row<OUT>::store(o + i, v);
-      if (q) store_raw(x + i, v);
-    }
-    if (q) q_scale[t] = quantise_row(x, width, q + t * width);
+    norm_row<IN, OUT>(Reader<IN>(in, width, t), (const T*)residual + t * width, gamma, beta, eps, width,
+                      (T*)out + t * width, scratch.data());
+    if (q) q_scale[t] = quantise_row<0>(scratch.data(), width, q + t * width);
   }
 }
 
@@ -88,7 +92,7 @@ void act(const Product& in, int64_t rows, int64_t width, void* out, float* scale
       Reader<IN> read(in, width, t);
       for (int64_t i = 0; i < width; i += LANES)
         store_raw(x + i, activate<ACT, false>(in.bias ? read.template at<true>(i) : read.template at<false>(i)));
-      scale[t] = quantise_row(x, width, (int8_t*)out + t * width);
+      scale[t] = quantise_row<0>(x, width, (int8_t*)out + t * width);
     } else {
       typedef typename Row<OUT>::type T;
       activate_all<ACT, OUT>((const T*)in.data + t * width, width, (T*)out + t * width);
