@@ -78,6 +78,9 @@ class App:
             if len(headers) < len(scope["headers"]) and (twice := _twice(scope["headers"])):
                 refused = Refused("malformed", f"the header {twice} stands twice.")
                 answer = self._refusal(None, refused, (("connection", "close"),))  # of HTTP, not of one of the APIs
+            elif scope["http_version"] == "1.0" and b"transfer-encoding" in headers:  # it knows none: one may read on
+                refused = Refused("malformed", "HTTP/1.0 has no transfer-encoding.")
+                answer = self._refusal(None, refused, (("connection", "close"),))
             elif method == "OPTIONS" and origin is not None and path in self.routes:
                 answer = self._preflight(path)
             else:

@@ -7,13 +7,13 @@ time, idle ones are closed when there are too many, and a client that leaves is 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sentvec.extras import require
 from sentvec.serve.app import LEFT
+from sentvec.serve.parser import Parser
+from sentvec.serve.unread import Unread, forget, unread
 
 if TYPE_CHECKING:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Base
@@ -53,13 +53,14 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
         receive_s: seconds in which a whole request must have arrived.
         most: open connections; beyond it, the one that has sent no whole request for longest is closed.
     """
-    idle = Idle()
+    idle, closed = Idle(), Unread(receive_s, most)
 
     class Guarded(Base):
         """One connection."""
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            self.parser = Parser(self)  # type: ignore[assignment] # it has all that uvicorn asks of httptools' own
             self._cut: asyncio.TimerHandle | None = None
             self._gone = False
             self._answered: Any = None  # the request that is being answered; uvicorn knows only the last one that came
@@ -76,6 +77,8 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._gone = True
+            if exc is None and (number := self._number()) is not None:
+                closed.keep(number)
             self.pipeline.clear()
             if self._answered is not None:
                 self._answered.disconnected = True
@@ -119,44 +122,64 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            if not self.transport.is_closing() and not self._busy():
+            if self.transport.is_closing():  # but not closed, where there is something to read yet
+                self._look_after()
+            elif not self._busy():
                 idle.add(self)
 
         def timeout_keep_alive_handler(self) -> None:
-            if self._stalled is not None:  # an answer is still being read, and `_unmoved` looks after that
-                self.timeout_keep_alive_task = self.loop.call_later(receive_s, self.timeout_keep_alive_handler)
-            else:
-                self.transport.abort()
+            self._end()
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._unread = self._waiting()
-            self._stalled = self.loop.call_later(receive_s, self._unmoved)
+            self._look_after()
 
         def resume_writing(self) -> None:
             super().resume_writing()
+            self._leave()
+
+        def _end(self) -> None:
+            """Close the connection, but leave a slow reader the time to read what was answered."""
+            if self._waiting():
+                self.transport.close()
+                self._look_after()
+            else:
+                self.transport.abort()
+
+        def _look_after(self) -> None:
+            self._leave()
+            if not self._gone:
+                self._unread = self._waiting()
+                self._stalled = self.loop.call_later(receive_s, self._unmoved)
+
+        def _leave(self) -> None:
             if self._stalled is not None:
                 self._stalled.cancel()
                 self._stalled = None
 
         def _unmoved(self) -> None:
-            left = self._waiting()
-            if left < self._unread:  # whoever reads slowly may go on
-                self._unread = left
-                self._stalled = self.loop.call_later(receive_s, self._unmoved)
+            self._stalled = None
+            if self._waiting() < self._unread:  # whoever reads slowly may go on
+                self._look_after()
             else:
-                self.transport.abort()
+                self._reset()
+
+        def _reset(self) -> None:
+            """End the connection and forget what nobody reads, in the system's buffers too."""
+            if (number := self._number()) is not None:
+                forget(number)
+            self.transport.abort()
 
         def _waiting(self) -> int:
             """Return the bytes that the client has not read, here and, where it tells (Linux), in the system."""
             size: int = self.transport.get_write_buffer_size()
-            with contextlib.suppress(ImportError, OSError):
-                import fcntl
-                import termios
+            number = self._number()
+            return size + (unread(number) if number is not None else 0)
 
-                held = fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
-                size += int.from_bytes(held, sys.byteorder)
-            return size
+        def _number(self) -> int | None:
+            found = self.transport.get_extra_info("socket")
+            number = -1 if found is None else found.fileno()
+            return number if number >= 0 else None
 
         def _left(self) -> bool:
             return self._gone
@@ -176,6 +199,6 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
         def _late(self) -> None:
             self._cut = None
             if not self._busy():  # else the application answers, and knows better how
-                self.transport.abort()
+                self._end()
 
     return Guarded
