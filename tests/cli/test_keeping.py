@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.cli.running import inside
 
-from sentvec.cli import index, reencode, verify
+from sentvec.cli import compact, index, reencode, verify
 from sentvec.search.collection import Collection
 
 spec = importlib.util.spec_from_file_location("fake_model", Path(__file__).parents[1] / "search" / "fake_model.py")
@@ -20,7 +20,7 @@ spec.loader.exec_module(fakes)
 @pytest.fixture
 def sentvec(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for module in (index, reencode, verify):
+    for module in (compact, index, reencode, verify):
         monkeypatch.setattr(module, "open_model", lambda name, device="auto", offline=False: fakes.FakeModel(name))
     return inside(monkeypatch, capsys)
 
@@ -68,6 +68,15 @@ def test_compact_and_stats(pets, sentvec):
     assert (stats["index"], stats["indexed"], stats["passages"]) == ("HNSW32", 2, 2)
     assert "effort" in sentvec("stats", "-c", "pets.sv").out
     assert sentvec("compact", "--kind", "best", "-c", "pets.sv").code == 1
+
+
+def test_compact_is_measured_with_questions_from_a_file(pets, sentvec):
+    (pets.parent / "asked.txt").write_text("which animal purrs?\nwho barks?\n", "utf-8")
+    told = sentvec("compact", "--kind", "hnsw", "--queries", "asked.txt", "-c", "pets.sv").out
+    assert "recall on 2 questions: 1.000" in told
+    assert json.loads(sentvec("stats", "--json", "-c", "pets.sv").out)["questions"] == 2
+    ended = sentvec("compact", "--queries", "nowhere.txt", "-c", "pets.sv")
+    assert (ended.code, "nowhere.txt does not exist" in ended.err) == (1, True)
 
 
 def test_verify_and_repair(pets, sentvec):

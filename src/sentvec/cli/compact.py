@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from sentvec.cli.common import Json, json_line
+from sentvec.cli.common import Device, Json, Offline, json_line, open_model
 from sentvec.cli.index import DEFAULT_COLLECTION, Collected
+from sentvec.cli.rows import read_texts
 
 
 def compact(
@@ -26,6 +28,19 @@ def compact(
             help="Share of the 10 nearest passages that the index should find. Default: as before, 0.95 at first."
         ),
     ] = None,
+    queries: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Questions of your users to measure the recall with, one a line, or a file with a column `text`. They "
+            "are kept, at most 1000, and used from then on. Without them, passages stand for questions.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Encodes the questions. Default: the model of the collection.")
+    ] = None,
+    device: Device = "auto",
+    local_files_only: Offline = False,
     as_json: Json = False,
 ) -> None:
     """Put all passages of a collection into one new index.
@@ -36,11 +51,16 @@ def compact(
 
     from sentvec.search.collection import Collection
 
-    with Collection.open(collection) as opened:
-        report = opened.compact(kind, recall=recall, progress=None)
+    asked = None if queries is None else list(read_texts(queries))
+    with Collection.open(collection) as opened:  # before a model is loaded: is there a collection at all?
+        name = model or opened.model_name
+    encoder = open_model(name, device, offline=local_files_only) if asked else None
+    with Collection.open(collection, encoder) as opened:
+        report = opened.compact(kind, recall=recall, queries=asked, progress=None)
         stats = opened.stats()
     if as_json:
         typer.echo(json_line(asdict(report) | {"recall": stats.recall}))
         return
-    measured = "every vector is compared" if stats.recall is None else f"recall at 10: {stats.recall:.3f}"
+    of = f"on {stats.questions} questions" if stats.questions else "at 10"
+    measured = "every vector is compared" if stats.recall is None else f"recall {of}: {stats.recall:.3f}"
     typer.echo(f"{collection}: {report.rows} passages in {stats.index} ({measured}), {report.seconds:.1f} s")

@@ -25,6 +25,7 @@ from sentvec.search.encoding import Encoding
 from sentvec.search.ingest import index_files
 from sentvec.search.opening import check_model, folder_of, needed, prepare
 from sentvec.search.query import Allowed, Answers, Question, answers, hits, like, question, worded
+from sentvec.search.questions import questions
 from sentvec.search.reading import Reader, closed
 from sentvec.search.repair import repair
 from sentvec.search.snapshot import snapshot
@@ -191,7 +192,12 @@ class Collection:
                 return store.remove(names) if condition is None else store.remove_where(*condition)
 
     def compact(
-        self, kind: str | None = None, *, recall: float | None = None, progress: bool | None = False
+        self,
+        kind: str | None = None,
+        *,
+        recall: float | None = None,
+        queries: Iterable[str] | NDArray[np.float32] | None = None,
+        progress: bool | None = False,
     ) -> CompactReport:
         """Put all passages into one new generation of index files, and remove the last one.
 
@@ -202,16 +208,21 @@ class Collection:
             kind: the index: flat, hnsw, hnsw-sq8, ivf-flat, ivf-sq8, ivf-pq, ivf-pq-refine, sq8, pq, lsh, a faiss
                 factory string, or auto, which chooses by size and memory; that of the last generation, if None.
             recall: the share of the 10 nearest that an index should find; if None, as asked for last, or 0.95.
+            queries: questions of your users, texts or vectors float32 (n, dim), to measure the recall with; they are
+                kept, and used until others are given, at most 1000. Without any, passages stand for questions.
             progress: as in `sentvec.progress.track`.
 
         Raises:
-            InvalidInput: a kind that is not known.
+            InvalidInput: a kind that is not known, or a question that cannot be.
             CollectionBusy: another process is compacting.
         """
         upkeep.check_recall(recall)
         with self._writing:
             self._written()
-        report = upkeep.compact(self._folder, self._busy_s, kind, recall, progress)
+        given = None
+        if queries is not None:
+            given = questions(several(queries, self._known), lambda: self._need_model("encode questions"))
+        report = upkeep.compact(self._folder, self._busy_s, kind, recall, progress, given)
         self._reader.ask(lambda store, view: None)  # to let go of the generation before it
         self._reader.plainly(lambda store: upkeep.tidy(self._folder, store))
         return report

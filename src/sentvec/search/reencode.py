@@ -8,13 +8,16 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from sentvec.errors import InvalidInput
 from sentvec.progress import Advance, track
 from sentvec.runtime.report import gathered
-from sentvec.search import ledger
+from sentvec.search import ledger, questions
 from sentvec.search.disk import reached
 from sentvec.search.encoding import BATCH, Encoding
 from sentvec.search.opening import Identity, folder_of, identity, metric_of
+from sentvec.search.questions import Questions
 from sentvec.search.store import Store
 from sentvec.search.types import ReencodeReport, TextEncoder, text_digest
 from sentvec.search.upkeep import build, check_recall, remove_old, upkeep
@@ -70,8 +73,10 @@ def reencode(
         with upkeep(folder):
             remove_old(folder, store)
             wanted = ledger.recall(store) if recall is None else recall
+            asked = questions.anew(store, old.dim, model)
             with gathered():
-                encoded, passages = _switched(folder, store, new, Encoding(model, model.dim), wanted, progress)
+                encoding = Encoding(model, model.dim)
+                encoded, passages = _switched(folder, store, new, encoding, wanted, asked, progress)
             remove_old(folder, store)
     finally:
         store.close()
@@ -79,7 +84,13 @@ def reencode(
 
 
 def _switched(
-    folder: Path, store: Store, new: Identity, encoding: Encoding, recall: float, progress: bool | None
+    folder: Path,
+    store: Store,
+    new: Identity,
+    encoding: Encoding,
+    recall: float,
+    asked: Questions | None,
+    progress: bool | None,
 ) -> tuple[int, int]:
     """Encode what is not encoded yet, build the index, and switch; returns (encoded, passages)."""
     _begin(store, new)
@@ -89,7 +100,7 @@ def _switched(
         encoded = _encoded(store, encoding, advance)
         active, seq = ledger.active(store), 0
         if active is not None:
-            active, seq = build(store, new, active.kind, recall, progress, "next_vectors")
+            active, seq = build(store, new, active.kind, recall, progress, "next_vectors", asked)
         while True:
             encoded += _encoded(store, encoding, advance)  # what others have written meanwhile
             reached("before the new vectors")
@@ -97,6 +108,7 @@ def _switched(
                 if not list(store.select(_MISSING, (0, 1))):
                     _switch(store, new)
                     ledger.activate(store, active, seq)
+                    questions.keep(store, asked or Questions(None, np.zeros((0, new.dim), np.float32)))
                     passages = store.counts()[0]
                     break
         reached("after the new vectors")

@@ -246,6 +246,8 @@ class Stats:
         curve: how that was found: of each way of searching its effort (lists or queue), the factor of candidates,
             recall and seconds of a query.
         damage: what is wrong with it, so that it is not used; None where nothing is known.
+        questions: how many questions of yours are kept, with which a new index is measured; where there are none,
+            passages stand for them.
     """
 
     path: str
@@ -264,6 +266,7 @@ class Stats:
     recall: float | None = None
     curve: tuple[tuple[int, int, float, float], ...] = ()
     damage: str | None = None
+    questions: int = 0
 
     @property
     def due(self) -> bool:

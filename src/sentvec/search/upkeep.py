@@ -14,7 +14,7 @@ from sentvec.index import kinds
 from sentvec.index.menu import FLAT, factory_of
 from sentvec.index.tuning import Tuning
 from sentvec.progress import Advance, track
-from sentvec.search import ledger
+from sentvec.search import ledger, questions
 from sentvec.search.disk import held, reached, remove_unused
 from sentvec.search.encoding import numbers
 from sentvec.search.generation import (
@@ -28,6 +28,7 @@ from sentvec.search.generation import (
     write,
 )
 from sentvec.search.opening import Identity, identity
+from sentvec.search.questions import Questions
 from sentvec.search.schema import translated
 from sentvec.search.store import Store
 from sentvec.search.types import Active, CompactReport, Stats
@@ -74,9 +75,23 @@ def remove_old(folder: Path, store: Store) -> None:
 
 
 def compact(
-    folder: Path, busy_s: float, kind: str | None, recall: float | None, progress: bool | None
+    folder: Path,
+    busy_s: float,
+    kind: str | None,
+    recall: float | None,
+    progress: bool | None,
+    given: Questions | None = None,
 ) -> CompactReport:
-    """Build a generation of all passages and put it in use; see `Collection.compact`."""
+    """Build a generation of all passages and put it in use; see `Collection.compact`.
+
+    Args:
+        folder: the collection's.
+        busy_s: seconds to wait for another process that is writing.
+        kind: the index, that of the last generation if None.
+        recall: that it should have, that asked for last if None.
+        progress: as in `sentvec.progress.track`.
+        given: questions to measure it with from now on; those that are kept, if None.
+    """
     begun = time.monotonic()
     store = Store(folder, busy_s)
     try:
@@ -86,11 +101,14 @@ def compact(
             wanted = ledger.recall(store) if recall is None else recall
             asked = kind if kind is not None else "auto" if before is None else before.kind
             factory_of(asked, known.dim, 1 << 20, known.metric)  # a mistyped kind should not cost reading everything
-            active, seq = build(store, known, asked, wanted, progress)
+            measured = questions.kept(store, known.dim) if given is None else given
+            active, seq = build(store, known, asked, wanted, progress, measured=measured)
             reached("before the switch")
             with store.writing():
                 ledger.activate(store, active, seq)
                 ledger.remember_recall(store, wanted)
+                if given is not None:
+                    questions.keep(store, given)
             reached("after the switch")
             remove_old(folder, store)
             reached("after the removal")
@@ -101,7 +119,13 @@ def compact(
 
 
 def build(
-    store: Store, known: Identity, kind: str, recall: float, progress: bool | None, table: str = "vectors"
+    store: Store,
+    known: Identity,
+    kind: str,
+    recall: float,
+    progress: bool | None,
+    table: str = "vectors",
+    measured: Questions | None = None,
 ) -> tuple[Active | None, int]:
     """Write a generation of what the database holds at this moment, within `upkeep`.
 
@@ -112,6 +136,7 @@ def build(
         recall: that it should have.
         progress: as in `sentvec.progress.track`.
         table: where the vectors are.
+        measured: questions to measure the recall with; without them, passages stand for questions.
 
     Returns:
         The generation, None where there are no vectors, and the last removal before that moment.
@@ -127,7 +152,10 @@ def build(
         with track("Building the index (vectors)", steps, progress) as advance, translated(folder):
             blocks = _blocks(store, known, table, advance, moment.close)
             source = Source(known.metric, known.dim, known.fingerprint, last_row, blocks)
-            manifest, sha256 = write(folder, number, source, lambda rows: _index(rows, known, kind, recall, advance))
+            asked = measured.vectors if measured else None
+            manifest, sha256 = write(
+                folder, number, source, lambda rows: _index(rows, known, kind, recall, asked, advance)
+            )
     return Active(number, kind, manifest.rows, last_row, sha256), seq
 
 
@@ -146,11 +174,14 @@ def _blocks(
     done()  # the index is built without a transaction, which would keep the write-ahead log from being emptied
 
 
-def _index(vectors: Array, known: Identity, kind: str, recall: float, advance: Advance) -> Built:
+def _index(vectors: Array, known: Identity, kind: str, recall: float, queries: Array | None, advance: Advance) -> Built:
     if factory_of(kind, known.dim, len(vectors), known.metric) == FLAT:
         return Built(FLAT)
     built = kinds.build(
-        *(kind, kinds.in_blocks(vectors), len(vectors), known.dim, known.metric), recall=recall, advance=advance
+        *(kind, kinds.in_blocks(vectors), len(vectors), known.dim, known.metric),
+        recall=recall,
+        queries=queries,
+        advance=advance,
     )
     return Built(built.factory, built.write, {"tuning": built.tuning.as_dict()})
 
@@ -164,7 +195,7 @@ def stats(store: Store, known: Identity, bad: Mapping[int, str]) -> Stats:
         bad: generations that a search has found damaged, and in what.
     """
     with store.reading():
-        (count, files), active = store.counts(), ledger.active(store)
+        (count, files), active, asked = store.counts(), ledger.active(store), questions.count(store)
         removed = 0 if active is None else ledger.removed_until(store, active.last_row)
     rows = 0 if active is None else active.rows
     manifest = None
@@ -192,6 +223,7 @@ def stats(store: Store, known: Identity, bad: Mapping[int, str]) -> Stats:
         recall=None if tuning is None else tuning.chosen.recall,
         curve=() if tuning is None else tuple((p.effort, p.factor, p.recall, p.seconds) for p in tuning.curve),
         damage=damage,
+        questions=asked,
     )
 
 
