@@ -15,8 +15,17 @@ from sentvec.nn.steps import EagerSteps
 
 STEPS = compiled()
 WIDE = {"hidden": 128, "heads": 4, "intermediate": 1536}
-# 16 features in one vector, 64 outputs in a panel: less than one, one and a part, several
-SHAPES = [WIDE, {"hidden": 48, "heads": 3, "intermediate": 144}, {"hidden": 16, "heads": 1, "intermediate": 16}]
+# 16 features in one vector, 64 outputs in a panel: less than one, one and a part, several. Heads of 16 features have
+# their attention in float32, heads of 32 in bfloat16 where the processor has it
+NARROW = [
+    {"hidden": 16, "heads": 1, "intermediate": 16},
+    {"hidden": 48, "heads": 3, "intermediate": 144},
+    WIDE | {"heads": 8},
+]
+
+
+def name(shape) -> str:
+    return f"{shape['hidden']} in {shape['heads']}"
 
 
 def layers_of(count=3, **changes):
@@ -39,21 +48,21 @@ def act(request) -> str:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape["hidden"]))
-def test_it_is_the_steps_in_torch_but_for_numbers_half_way_between_two_int8(shape, act):
+@pytest.mark.parametrize("shape", [*NARROW, WIDE], ids=name)
+def test_it_is_as_near_to_float32_as_the_steps_in_torch(shape, act):
     layers = layers_of(act=act, **shape)
     batch = batch_of()
     states = states_of(batch, shape["hidden"])
     found = stack_of(layers)(states, batch)
     expected = stack_of(layers, EagerSteps())(states, batch)
     exact = layers(states, batch, "auto", None)
-    apart, lost = (found - expected).square().mean(), (expected - exact).square().mean()
-    assert apart < 0.5 * lost  # both round to int8, and nearly always to the same
+    lost = (expected - exact).square().mean()
     assert (found - exact).square().mean() < 1.1 * lost
+    assert (found - expected).square().mean() < lost  # twice that, if they rounded differently
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: str(shape["hidden"]))
+@pytest.mark.parametrize("shape", NARROW, ids=name)
 def test_one_layer_has_the_same_int8_and_so_the_same_numbers(shape, act):
     layers = layers_of(1, act=act, **shape)
     batch = batch_of((1, 5, 20))

@@ -105,7 +105,7 @@ def right(library: ctypes.CDLL) -> bool:
         return True
     generator = torch.Generator().manual_seed(0)
     states, weight = (torch.randint(-127, 128, (n, 48), generator=generator, dtype=torch.int8) for n in (13, 80))
-    one, found = torch.ones(80), torch.empty(13, 80)
+    one, found = torch.ones(80), torch.zeros(13, 80)
     fields, held = _packed(Int8Map(weight, one, one))
     shifted = (states.int() + ZERO).to(torch.uint8)
     library.sentvec_int8_product(shifted.data_ptr(), one.data_ptr(), 13, fields, found.data_ptr())

@@ -4,6 +4,8 @@
 // int8 products become what the next product reads without ever being kept themselves. Where there are many texts, each
 // thread takes some for itself; where there are few, threads share every step.
 //
+// Attention multiplies bfloat16 where the processor has it, and float32 elsewhere.
+//
 // Activations are multiplied with 128 added, for the processor multiplies what has no sign with what has one; `start`
 // takes it off again. All sums are exact, so that no bit depends on what else is there, nor on the threads.
 
@@ -143,8 +145,9 @@ void group(const Team& team, const Layer* layers, int64_t count, float* states, 
     for (int64_t task = team.first(texts * l.heads); task < team.last(texts * l.heads); task++) {
       const int64_t s = task / l.heads, h = task % l.heads;
       if (offsets[s + 1] > offsets[s])
-        head<FLOAT32, FLOAT32>(mixed, l.heads, dim, h, offsets[s] - offsets[0], offsets[s + 1] - offsets[s], l.scale,
-                               relative.of(h), m.own, m.mixed);
+        (dim % (2 * LANES) || !Unit<BFLOAT16>::fast ? head<FLOAT32, FLOAT32, FLOAT32> : head<FLOAT32, BFLOAT16, FLOAT32>)(
+            mixed, l.heads, dim, h, offsets[s] - offsets[0], offsets[s + 1] - offsets[s], l.scale, relative.of(h), m.own,
+            m.mixed);
     }
     team.meet();
     for (int64_t r = 0; r < rows; r += some) {
@@ -194,7 +197,7 @@ void stack(const Layer* layers, int64_t count, float* states, const int64_t* off
   }
   for (int64_t n = 0; n < count; n++) {
     const int64_t dim = hidden / layers[n].heads;
-    sizes.own = std::max({sizes.own, hidden, 3 * longest * dim + 2 * LANES * (dim + longest)});
+    sizes.own = std::max({sizes.own, hidden, room(longest, dim)});
   }
   const int64_t groups = starts.size() - 1;
   const bool alone = groups >= 2 * omp_get_max_threads();

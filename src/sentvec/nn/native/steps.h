@@ -100,23 +100,25 @@ void act(const Product& in, int64_t rows, int64_t width, void* out, float* scale
   }
 }
 
-// 16 * J queries of one head of one text against all its keys
-template <int J, int OUT>
+// 16 * J queries of one head of one text against all its keys, as units of a kind M
+template <int J, int M, int OUT>
 inline void queries(const float* q, const float* k, const float* v, int64_t dim, int64_t length, int64_t real,
                     const float* near, float* scratch, typename Row<OUT>::type* out, int64_t hidden) {
-  float* qt = scratch;                // (dim, 16 * J)
-  float* p = qt + dim * J * LANES;    // (length, 16 * J)
-  columns<J>(q, dim, real, qt);
+  constexpr int per = Unit<M>::numbers;
+  float* qt = scratch;                  // (dim, 16 * J)
+  float* p = qt + dim / per * J * LANES;  // (length, 16 * J)
+  columns<J>(q, dim / per, real, qt);
   vf top[J], inverse[J];
-  scores<J>(k, qt, dim, length, near, p, top);
-  exponents<J>(p, top, length, inverse);
+  scores<J, M>(k, qt, dim / per, length, near, p, top);
+  exponents<J, M == FLOAT32>(p, top, length, inverse);
+  if constexpr (M == BFLOAT16) paired<J>(p, length);
   for (int64_t r = 0; r < real; r += QUERIES) {
     const int64_t rows = std::min<int64_t>(real - r, QUERIES);
     int64_t d = 0;
     auto block = [&](auto width) {
       constexpr int W = decltype(width)::value;
       vf acc[QUERIES][W];
-      mix_block<QUERIES, W>(p + r, J * LANES, 1, v + d, dim, length, acc);
+      mix_block<QUERIES, W, M>(p + r, J * LANES, 1, v + d, dim, (length + per - 1) / per, acc);
       for (int64_t i = 0; i < rows; i++)
         for (int j = 0; j < W; j++)
           Row<OUT>::store(out + (r + i) * hidden + d + j * LANES,
@@ -128,50 +130,73 @@ inline void queries(const float* q, const float* k, const float* v, int64_t dim,
   }
 }
 
+// queries, keys and values of one head of one text, as units of a kind M: of neighbouring features, and of values from
+// neighbouring tokens
+template <int IN, int M>
+inline void gather(const Product& in, int64_t width, int64_t column, int64_t dim, int64_t first, int64_t length,
+                   float scale, float* q, float* k, float* v) {
+  constexpr int per = Unit<M>::numbers;
+  const int64_t hidden = width / 3;
+  alignas(64) float both[2][2 * LANES];
+  auto some = [&](int64_t n, int64_t d, int part, float by, float* to) {  // sixteen numbers, zero beyond the text
+    if (n >= length) return store_raw(to, vf{});
+    Reader<IN> read(in, width, first + n, part * hidden + column);
+    store_raw(to, (in.bias ? read.template at<true>(d) : read.template at<false>(d)) * by);
+  };
+  for (int64_t n = 0; n < length; n++)
+    for (int64_t d = 0; d < dim; d += per * LANES)
+      for (int part = 0; part < 2; part++) {
+        for (int i = 0; i < per; i++) some(n, d + i * LANES, part, part ? 1.0f : scale, both[0] + i * LANES);
+        store_raw((part ? k : q) + (n * dim + d) / per, units_of<M>(both[0], LANES));
+      }
+  for (int64_t n = 0; n < length; n += per)
+    for (int64_t d = 0; d < dim; d += LANES) {
+      for (int i = 0; i < per; i++) some(n + i, d, 2, 1.0f, both[i]);
+      store_raw(v + n / per * dim + d, units_of<M>(both[0], both[1]));
+    }
+}
+
 // one head of one text; near[i - j] is added to the score of query i and key j, where there is such a thing
-template <int IN, int OUT>
+template <int IN, int M, int OUT>
 void head(const Product& in, int64_t heads, int64_t dim, int64_t head, int64_t first, int64_t length, float scale,
           const float* near, float* scratch, typename Row<OUT>::type* out) {
-  const int64_t hidden = heads * dim, width = 3 * hidden;
-  float* q = scratch;             // (length, dim), and so are k and v
-  float* k = q + length * dim;
-  float* v = k + length * dim;
-  float* rest = v + length * dim;
-  for (int64_t n = 0; n < length; n++)
-    for (int part = 0; part < 3; part++) {
-      Reader<IN> read(in, width, first + n, part * hidden + head * dim);
-      float* to = scratch + (part * length + n) * dim;
-      const float by = part == 0 ? scale : 1.0f;
-      for (int64_t d = 0; d < dim; d += LANES)
-        store_raw(to + d, (in.bias ? read.template at<true>(d) : read.template at<false>(d)) * by);
-    }
+  constexpr int per = Unit<M>::numbers;
+  const int64_t hidden = heads * dim;
+  float* q = scratch;
+  float* k = q + length * dim / per;
+  float* v = k + length * dim / per;
+  float* rest = v + (length + per - 1) / per * dim;
+  gather<IN, M>(in, 3 * hidden, head * dim, dim, first, length, scale, q, k, v);
   out += first * hidden + head * dim;
   for (int64_t r = 0; r < length;) {
     const int64_t left = length - r;
     const float* at = near ? near + r : nullptr;
     if (left > LANES) {
       const int64_t real = std::min<int64_t>(left, 2 * LANES);
-      queries<2, OUT>(q + r * dim, k, v, dim, length, real, at, rest, out + r * hidden, hidden);
+      queries<2, M, OUT>(q + r * dim / per, k, v, dim, length, real, at, rest, out + r * hidden, hidden);
       r += 2 * LANES;
     } else {
-      queries<1, OUT>(q + r * dim, k, v, dim, length, left, at, rest, out + r * hidden, hidden);
+      queries<1, M, OUT>(q + r * dim / per, k, v, dim, length, left, at, rest, out + r * hidden, hidden);
       r += LANES;
     }
   }
 }
+
+// floats that `head` needs
+inline int64_t room(int64_t longest, int64_t dim) { return (3 * longest + 1) * dim + 2 * LANES * (dim + longest); }
 
 template <int IN, int OUT>
 void attend(const Product& in, int64_t heads, int64_t dim, const int64_t* offsets, int64_t texts, float scale,
             const float* relative, int64_t reach, void* out) {
   int64_t longest = 0;
   for (int64_t s = 0; s < texts; s++) longest = std::max(longest, offsets[s + 1] - offsets[s]);
-  std::vector<float> scratch(3 * longest * dim + 2 * LANES * (dim + longest));
+  float* memory = scratch<2>(room(longest, dim));
 #pragma omp for schedule(dynamic, 4)
   for (int64_t task = 0; task < texts * heads; task++) {
     const int64_t s = task / heads, h = task % heads;
     if (offsets[s + 1] > offsets[s])
-      head<IN, OUT>(in, heads, dim, h, offsets[s], offsets[s + 1] - offsets[s], scale,
-                    relative ? relative + h * (2 * reach - 1 + 2 * LANES) + reach - 1 : nullptr, scratch.data(),
+      head<IN, FLOAT32, OUT>(in, heads, dim, h, offsets[s], offsets[s + 1] - offsets[s], scale,
+                    relative ? relative + h * (2 * reach - 1 + 2 * LANES) + reach - 1 : nullptr, memory,
                     (typename Row<OUT>::type*)out);
   }
 }
