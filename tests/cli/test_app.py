@@ -39,6 +39,17 @@ def test_version(sentvec):
     assert sentvec("--version").out == f"sentvec {__version__}\n"
 
 
+def test_help_shows_brackets_and_fills_lines(sentvec, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    said = sentvec("train", "--help").out
+    assert "[[data]] of --config" in " ".join(said.split())
+    assert "float32 or bfloat16.  [float32]" in said
+    lines = said.splitlines()
+    broken = [line for line in lines if line.rstrip().endswith(("recognised by", "says how it"))]  # as in the source
+    assert max(map(len, lines)) <= 80 and not broken
+    assert "--first-prompt <str>" in sentvec("inspect", "why", "--help").out
+
+
 @pytest.mark.parametrize("arguments", [["encode", "--no-such-option"], ["no-such-command"], ["encode", "--dim", "x"]])
 def test_usage_errors_go_to_stderr(sentvec, arguments):
     ended = sentvec(*arguments)

@@ -48,6 +48,7 @@ app = typer.Typer(
     help="Text to vectors with BERT-family encoders, and search over your own files.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # as markup, "[[data]]" and "[float32]" are styles, and vanish from the help
     pretty_exceptions_enable=False,
 )
 app.command("encode")(encode.encode)

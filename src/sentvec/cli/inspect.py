@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sentvec.inspect.page import Page
     from sentvec.inspect.why import Explanation
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Named = Annotated[str, typer.Argument(help="A folder, or a repository on the Hugging Face Hub.")]
 Html = Annotated[Path, typer.Option("--output", "-o", help="The .html file to write.")]
 MaybeHtml = Annotated[Path | None, typer.Option("--output", "-o", help="A .html file to write, to look closer.")]
