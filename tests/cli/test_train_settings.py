@@ -50,6 +50,7 @@ def test_a_file_says_all_of_a_run_and_the_run_writes_it_again(sentvec, tmp_path)
     assert "pairs: 24 pairs" in ended.err and 'first "a0" | second "b0"' in ended.err and "4 steps in" in ended.err
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| 24 | infonce |" in card and "| 24 | angle |" in card
+    assert "| unique | true |" in card and "| () |" not in card and "| data |" not in card.partition("## Settings")[2]
     assert "a document of its own" in (tmp_path / "out" / "run" / "mined-2.jsonl").read_text()
     whole, adapter = (
         Embedder.from_pretrained(tmp_path / "out" / place).encode(["a cat"]) for place in (".", "adapter")
@@ -73,6 +74,11 @@ def test_what_does_not_go_together(sentvec):
     data = written("pairs.jsonl", pairs())
     ended = sentvec("--out", "out")
     assert ended.code == 1 and "give --data, or a --config that lists [[data]]" in ended.err
+    written("run.toml", ["seed = 1"])
+    for more in ((), ("--config", "run.toml")):
+        ended = sentvec("--data", data, "--out", "out", "--set", "batchsize=4", *more)
+        assert ended.code == 1 and "--set names 'batchsize', which is not known. Known: accumulate" in ended.err
+        assert ended.err.endswith("Is it batch_size?\n")
     ended = sentvec("--data", data, "--documents", data, "--out", "out")
     assert ended.code == 1 and "--documents is where mine_every looks" in ended.err
     ended = sentvec("--data", data, "--task", "rerank", "--set", "mine_every=3", "--out", "out")

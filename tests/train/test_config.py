@@ -35,8 +35,9 @@ def test_files_that_cannot_be_used(tmp_path):
     (tmp_path / "unknown.toml").write_text("epoch = 3", encoding="utf-8")
     for name, message in (
         ("bad", "cannot be read as TOML"),
-        ("unknown", "'epoch', which is not known"),
+        ("unknown", "'epoch', which is not known.* Is it epochs"),
         ("no", "No such"),
+        ("absent", r"cannot be read as TOML \(No such file or directory\)\. Give settings as run/config.toml"),
     ):
         with pytest.raises(ConfigError, match=message):
             read_config(tmp_path / f"{name}.toml")
@@ -76,6 +77,7 @@ columns = { query = "question", positive = 2 }
         ([{"path": 3}], "path is 3; it must be a text"),
         ([{"path": "a", "loss_options": {"scale": 3}}], "data a has loss_options and no loss"),
         ("a.jsonl", "data is 'a.jsonl'; it must be a list"),
+        ({"path": "a.jsonl"}, r"data is one table; .*write \[\[data\]\], not \[data\]"),
     ],
 )
 def test_data_that_is_not_possible_is_named(data, message):

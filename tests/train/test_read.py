@@ -291,3 +291,17 @@ def test_parquet(tmp_path):
 def test_two_columns_of_one_name_are_refused(tmp_path):
     with pytest.raises(InvalidInput, match="two columns are called 'query'"):
         read_dataset(text(tmp_path / "data.csv", "query,query,positive\na,b,c\n"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"sentence1;sentence2;score\na;b;3\n", "parted by semicolons.*save it again"),
+        ("sentence1,sentence2,score\na,b,3\n".encode("utf-16"), "not UTF-8 .*iconv -f UTF-16 -t UTF-8"),
+        ("sentence1,sentence2,score\nCafé,b,3\n".encode("latin-1"), "line 2: not UTF-8 .*WINDOWS-1252"),
+    ],
+)
+def test_what_spreadsheets_save_is_answered_by_what_to_do(tmp_path, content, message):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(InvalidInput, match=message):
+        read_dataset(tmp_path / "a.csv")

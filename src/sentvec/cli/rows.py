@@ -91,10 +91,9 @@ def _lines(file: Iterator[bytes], origin: str) -> Iterator[str]:
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise InvalidInput(
-                f"{origin}, line {number}: not UTF-8 ({error.reason} at byte {error.start}). "
-                "Convert it first, for example with: iconv -t UTF-8"
-            ) from None
+            from sentvec.evaluate.tables import not_utf8
+
+            raise not_utf8(origin, number, error) from None
         yield text.removesuffix("\n").removesuffix("\r")
 
 

@@ -121,7 +121,7 @@ def _say(done: Trained) -> None:
 def _config(path: Path | None, given: dict[str, Any], settings: list[str]) -> TrainConfig:
     import json
 
-    from sentvec.train.config import TrainConfig, read_config
+    from sentvec.train.config import TrainConfig, read_config, unknown_setting
 
     for one in settings:
         name, text = _named(one, "--set")
@@ -129,12 +129,9 @@ def _config(path: Path | None, given: dict[str, Any], settings: list[str]) -> Tr
             given[name] = json.loads(text)
         except ValueError:
             given[name] = text  # a word
-    if path is not None:
-        return read_config(path, **given)
-    try:
-        return TrainConfig(**given)
-    except TypeError as error:
-        raise InvalidInput(f"--set names what is no setting ({str(error).rpartition('argument ')[2]}).") from None
+    if unknown := unknown_setting(given):
+        raise InvalidInput(f"--set names {unknown}")
+    return TrainConfig(**given) if path is None else read_config(path, **given)
 
 
 def _named(text: str, option: str) -> tuple[str, str]:

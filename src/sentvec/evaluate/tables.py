@@ -165,13 +165,20 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
                 try:
                     text = line.decode("utf-8-sig" if number == 1 else "utf-8")
                 except UnicodeDecodeError as error:
-                    raise InvalidInput(
-                        f"{path}, line {number}: not UTF-8 ({error.reason} at byte {error.start}). Convert the file "
-                        "first, for example with: iconv -t UTF-8"
-                    ) from None
+                    raise not_utf8(str(path), number, error) from None
                 yield number, text.removesuffix("\n").removesuffix("\r")
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read ({error.strerror or error}).") from None
+
+
+def not_utf8(origin: str, number: int, error: UnicodeDecodeError) -> InvalidInput:
+    """Return what to say of a line that is not UTF-8, with the command that converts its file."""
+    marked = number == 1 and error.object.startswith((b"\xff\xfe", b"\xfe\xff"))
+    how = "" if marked else ", with its encoding for ENCODING: WINDOWS-1252, say, or GB18030"
+    return InvalidInput(
+        f"{origin}, line {number}: not UTF-8 ({error.reason} at byte {error.start}). Convert the file first: "
+        f"iconv -f {'UTF-16' if marked else 'ENCODING'} -t UTF-8 OLD > NEW{how}."
+    )
 
 
 def objects_of(

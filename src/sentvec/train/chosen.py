@@ -60,7 +60,8 @@ def objective_for(
     if row is not None and dataset.kind not in row.kinds:  # before a guide is loaded
         raise InvalidInput(
             f"loss {name!r} learns from {' or '.join(sorted(row.kinds))}, and {dataset.name} holds {dataset.kind}. "
-            f"Losses for {dataset.kind}: {', '.join(names_for(dataset.kind))}. Or say what the columns are."
+            f"Losses for {dataset.kind}: {', '.join(names_for(dataset.kind))}. Or say what "
+            "examples are (--kind), or what the columns are (--column)."
         )
     read = dict(options)
     if read.get("counts") == COUNTED and dataset.kind == "classes":
@@ -71,7 +72,9 @@ def objective_for(
     made = objective(name, **(needed | read))
     if config.matryoshka:
         if max(config.matryoshka) > width:
-            raise InvalidInput(f"matryoshka is {list(config.matryoshka)}, and vectors have {width} features.")
+            raise InvalidInput(
+                f"matryoshka is {list(config.matryoshka)}, and vectors have {width} features. Give smaller widths."
+            )
         made = matryoshka(made, (width, *config.matryoshka))
     return adaptive_layers(made, config.inner_layers) if config.inner_layers else made
 

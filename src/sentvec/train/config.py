@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -148,6 +149,8 @@ class TrainConfig:
         for name in _TUPLES:  # lists, when they come from a file
             if isinstance(getattr(self, name), list):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
+        if isinstance(self.data, Mapping):
+            raise InvalidInput("data is one table; it must be a list of tables: in a file, write [[data]], not [data].")
         if isinstance(self.data, list | tuple):
             data = tuple(one if isinstance(one, DataConfig) else _data(one) for one in self.data)
             object.__setattr__(self, "data", data)
@@ -183,7 +186,7 @@ class TrainConfig:
 
     def to_toml(self) -> str:
         """Write it as TOML; what is None is left away."""
-        return "".join(f"{name} = {_toml(value)}\n" for name, value in asdict(self).items() if value is not None)
+        return "".join(f"{name} = {toml(value)}\n" for name, value in asdict(self).items() if value is not None)
 
 
 def read_config(path: Path, **given: Any) -> TrainConfig:
@@ -196,11 +199,29 @@ def read_config(path: Path, **given: Any) -> TrainConfig:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read as TOML ({error}).") from None
-    known = {one.name for one in fields(TrainConfig)}
-    if unknown := sorted(set(content) - known):
-        raise ConfigError(f"{path} sets {unknown[0]!r}, which is not known. Known: {', '.join(sorted(known))}.")
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"{path} cannot be read as TOML ({why}). Give settings as run/config.toml of a trained model has them."
+        ) from None
+    if unknown := unknown_setting(content):
+        raise ConfigError(f"{path} sets {unknown}")
     return TrainConfig(**(content | given))
+
+
+def unknown_setting(given: Iterable[str]) -> str:
+    """Say which of some names is no setting, and which there are; nothing where all are settings.
+
+    >>> unknown_setting(["seed", "epochs"])
+    ''
+    >>> unknown_setting(["batchsize"])[-39:]
+    'warmup, weight_decay. Is it batch_size?'
+    """
+    known = sorted(one.name for one in fields(TrainConfig))
+    unknown = sorted(set(given).difference(known))
+    if not unknown:
+        return ""
+    near = "".join(f" Is it {one}?" for one in get_close_matches(unknown[0], known, n=1))
+    return f"{unknown[0]!r}, which is not known. Known: {', '.join(known)}.{near}"
 
 
 def refuse(config: TrainConfig, names: Sequence[str], whose: str) -> None:
@@ -252,7 +273,12 @@ def _check_mine(given: Mapping[str, Any]) -> None:
     MineConfig(**given)
 
 
-def _toml(value: Any) -> str:
+def toml(value: Any) -> str:
+    """Write a value as TOML.
+
+    >>> toml({"a": [1, True, "b"]})
+    '{ "a" = [1, true, "b"] }'
+    """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -261,10 +287,8 @@ def _toml(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False)  # a basic string of TOML has JSON's escapes
     if isinstance(value, Mapping):
         return (
-            "{ "
-            + ", ".join(f"{_toml(str(key))} = {_toml(one)}" for key, one in value.items() if one is not None)
-            + " }"
+            "{ " + ", ".join(f"{toml(str(key))} = {toml(one)}" for key, one in value.items() if one is not None) + " }"
         )
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
+        return "[" + ", ".join(map(toml, value)) + "]"
     return repr(value)

@@ -164,7 +164,7 @@ class _Builder:
         if not self.low <= score <= self.high:
             raise _Bad(
                 f"column {self._name('score')!r} is {score:g}, which is not between {self.low:g} and {self.high:g}; if "
-                "scores go further, say so with scores=(lowest, highest)"
+                "scores go further, say so with scores=(lowest, highest) (--scores 0,10)"
             )
         yield Example(both, (score - self.low) / (self.high - self.low))
 
@@ -297,7 +297,11 @@ class _Builder:
         if (self.low, self.high) != (0, 1):
             self.built.notes.append(
                 f"Scores in {name!r}, from {self.low:g} to {self.high:g}, are put between 0 and 1"
-                + ("; if they have another range, pass scores=(lowest, highest)." if given is None else ".")
+                + (
+                    "; if they have another range, pass scores=(lowest, highest) (--scores 0,10)."
+                    if given is None
+                    else "."
+                )
             )
 
 

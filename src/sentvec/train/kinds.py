@@ -67,7 +67,7 @@ def choose(roles: Roles, table: Columns, kind: Kind | None) -> Choice:
     found = _settled(roles, table)
     notes = [
         f"{left!r} could be the {role} as well as {chosen!r}, which was taken; say it with "
-        f'columns={{"{role}": "{left}"}}.'
+        f'columns={{"{role}": "{left}"}} (--column {role}={left}).'
         for role, chosen, left in roles.rivals
         if chosen in found.get(role, ()) and left in table.cells and _filled(table.cells[left])
     ]
@@ -93,7 +93,7 @@ def choose(roles: Roles, table: Columns, kind: Kind | None) -> Choice:
         raise InvalidInput(
             f"{table.origin}: {kind} need {', '.join(MEANINGS[kind][0])}, and no column is known to be the "
             f"{' or the '.join(lacks)}; there are {', '.join(map(repr, table.names))}. Say which it is, as "
-            f'columns={{"{lacks[0]}": "..."}}, or pass another kind.'
+            f'columns={{"{lacks[0]}": "..."}} (--column {lacks[0]}=...), or pass another kind (--kind).'
         )
     used = {role: found[role] for role in needed}
     if kind == "pairs" and "label" in found:
@@ -140,7 +140,7 @@ def _part_texts(found: dict[Role, tuple[str, ...]], table: Columns) -> None:
         text, query = found["text"][0], found["query"][0]
         raise InvalidInput(
             f"{table.origin}: {text!r} may belong to {query!r}, or be meant without it. Say it, as "
-            f'columns={{"positive": "{text}"}}, or give rows without the other column.'
+            f'columns={{"positive": "{text}"}} (--column "positive={text}"), or give rows without the other column.'
         )
     if not _has(found, ("query", "positive")) and "documents" not in found and "text" not in found:
         alone = found.get("query") or found.get("positive")
@@ -172,7 +172,8 @@ def _kind_of_two(found: dict[Role, tuple[str, ...]], table: Columns, notes: list
     if "score" in found:
         if name is not None:
             notes.append(
-                f'{found["score"][0]!r} is taken as the score; to learn from {name!r} pass kind="labelled_pairs".'
+                f'{found["score"][0]!r} is taken as the score; to learn from {name!r} pass kind="labelled_pairs" '
+                "(--kind labelled_pairs)."
             )
         return "scored"
     if name is None:
@@ -185,10 +186,10 @@ def _kind_of_two(found: dict[Role, tuple[str, ...]], table: Columns, notes: list
     if 2 * len(numbers) < len(table.lines) or name in table.classes:
         return "labelled_pairs"
     if set(numbers) <= _CLASSES_OF_PAIRS:
-        notes.append(f'{name!r} holds whole numbers, taken as labels; if they are scores, pass kind="scored".')
+        notes.append(f'{name!r} holds whole numbers, taken as labels; if they are scores, pass kind="scored" (--kind).')
         return "labelled_pairs"
     found["score"] = found["label"]
-    notes.append(f'{name!r} holds numbers, taken as scores; if they are classes, pass kind="labelled_pairs".')
+    notes.append(f'{name!r} holds numbers, taken as scores; if they are classes, pass kind="labelled_pairs" (--kind).')
     return "scored"
 
 

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import numpy as np
 
 from sentvec.errors import InvalidInput
+from sentvec.evaluate.tables import lines_of
 from sentvec.progress import counted
 from sentvec.train.batches import Dataset, Examples, Kind
 from sentvec.train.examples import Wanted, build
@@ -107,8 +108,13 @@ def _unknown(table: Columns) -> str:
         said = f"names of its columns do not say what they are: {', '.join(map(repr, table.names))}"
         said_how = f'columns={{"query": {table.names[0]!r}, "positive": ...}} (--column query={table.names[0]})'
         how = f"{said_how}; known names are: {known_names()}"
+    elif len(table.names) == 1 and ";" in next(text for _, text in lines_of(Path(table.origin)) if text.strip()):
+        return (
+            f"{table.origin}: its cells seem to be parted by semicolons. Commas (.csv) and tabs (.tsv) are read: save "
+            "it again with these."
+        )
     else:
-        said = f"its first line names none of its {len(table.names)} columns"
+        said = f"its first line names none of its {counted(len(table.names), 'column')}"
         how = 'columns={"sentence1": 1, "sentence2": 2, "score": 3} (--column sentence1=1), counted from 1'
     return f"{table.origin}: {said}. Say it, as {how}."
 
