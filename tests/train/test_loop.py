@@ -207,6 +207,12 @@ def test_two_runs_do_not_write_to_one_folder(model, tmp_path):
     same(weights(tmp_path / "out"), weights(tmp_path / "alone"))
 
 
+@pytest.mark.parametrize(("steps", "logged"), [(3, [1, 2, 3]), (12, [2, 4, 6, 8, 10, 12])])
+def test_a_short_run_has_a_curve_too(model, tmp_path, steps, logged):
+    go(model, tmp_path, epochs=steps, max_steps=steps)
+    assert [line["step"] for line in lines(tmp_path) if "loss" in line] == logged
+
+
 def test_the_last_state_is_written_once(model, tmp_path, monkeypatch):
     written = []
 

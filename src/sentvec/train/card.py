@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from sentvec import __version__
 from sentvec.train.batches import Dataset
-from sentvec.train.config import TrainConfig
+from sentvec.train.config import TrainConfig, toml
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +133,10 @@ def card(story: Story) -> str:
         lines += ["", "The model in this folder is the one with the best first score of all that were measured.", ""]
     if story.picture:
         lines += [f"![loss, learning rate and scores by step]({story.picture})", ""]
-    settings = {name: value for name, value in asdict(story.config).items() if value not in (None, {})}
+    settings = {name: value for name, value in asdict(story.config).items() if value not in (None, {}, (), [])}
+    settings.pop("data", None)  # the table above has it
     lines += [f"## Settings ({story.steps:,} steps)", "", "| setting | value |", "|---|---|"]
-    lines += [f"| {name} | {_cell(str(value))} |" for name, value in settings.items()]
+    lines += [f"| {name} | {_cell(toml(value))} |" for name, value in settings.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -32,7 +32,7 @@ from sentvec.train.stopping import asked_to_stop
 _logger = logging.getLogger("sentvec")
 
 LOG_STEPS = 10
-"""Steps between two lines of metrics.jsonl."""
+"""Steps between two lines of metrics.jsonl; fewer where a run has few."""
 
 RUN = "run"
 STATE, BEST, METRICS, CONFIG = "state.pt", "best.pt", "metrics.jsonl", "config.toml"
@@ -182,7 +182,8 @@ class _Run(Generic[B, M]):
         self.first = self.team.rank == 0  # it alone writes, and judges
         self.position = Position()
         self.total = self._total()
-        self.texts, self.loss = 0, 0.0  # of this process, whoever began the run; of the last steps
+        self.every = next(every for every in (1, 2, 5, LOG_STEPS) if every * LOG_STEPS >= min(self.total, LOG_STEPS**2))
+        self.texts, self.loss, self.idle = 0, 0.0, True  # of this process, of the last steps, of the first steps
 
     def go(self, progress: bool | None) -> Trained:
         begun = self.begun = time.perf_counter()
@@ -277,8 +278,9 @@ class _Run(Generic[B, M]):
             self.average.follow()
         position.step += 1
         self.loss = position.loss / position.counted
-        if position.step % LOG_STEPS == 0 or position.step == self.total:
-            if position.loss == 0 and position.step <= LOG_STEPS:
+        if position.step % self.every == 0 or position.step == self.total:
+            self.idle = self.idle and position.loss == 0
+            if self.idle and position.step == min(LOG_STEPS, self.total):
                 _logger.warning(
                     "the loss is exactly 0, so nothing is learnt: batches may have one example each, or one class"
                 )
@@ -336,8 +338,7 @@ class _Run(Generic[B, M]):
                 scores = self.judge(self.learner.copy())
         scores = {name: float(value) for name, value in self.team.first_says(scores).items()}
         self._log({f"score/{name}": value for name, value in scores.items()})
-        value = next(iter(scores.values()))
-        position = self.position
+        value, position = next(iter(scores.values())), self.position
         # a score that is no number is no best one
         if not math.isnan(value) and (position.best is None or value > position.best):
             position.best, position.scores, position.waited = value, scores, 0

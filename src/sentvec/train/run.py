@@ -126,7 +126,7 @@ def tell(
         before: scores of the model that was trained.
         use: what the model is for.
     """
-    shown = _draw(trained.folder, f"{origin.name}: {', '.join(dict.fromkeys(losses))}")
+    shown = _draw(trained.folder, f"{origin.name}: {', '.join(dict.fromkeys(losses))}", before)
     story = Story(
         base=origin.name,
         datasets=datasets,
@@ -179,9 +179,9 @@ def judge_of(sets: Sequence[Set]) -> Judge[Checkpoint]:
     return judge
 
 
-def _draw(folder: Path, title: str) -> bool:
+def _draw(folder: Path, title: str, before: Mapping[str, float]) -> bool:
     try:
-        write_bytes(folder / PICTURE, picture(read_metrics(folder / RUN / METRICS), title))
+        write_bytes(folder / PICTURE, picture(read_metrics(folder / RUN / METRICS), title, before))
     except MissingExtra as error:
         _log.warning("no picture of the run: %s", error)
         return False
