@@ -90,9 +90,13 @@ def _children(pid: int) -> list[int]:
 
 
 @contextmanager
-def serving(model: str | Path, *arguments: str, env: dict[str, str] | None = None) -> Iterator[Running]:
-    """Run a server until the block ends."""
+def serving(
+    model: str | Path, *arguments: str, env: dict[str, str] | None = None, files: int | None = None
+) -> Iterator[Running]:
+    """Run a server until the block ends; it may have so many files open."""
     command = [sys.executable, "-m", "sentvec", "serve", str(model), "--port", "0", "--local-files-only", *arguments]
+    if files is not None:
+        command = ["sh", "-c", f'ulimit -n {files} && exec "$0" "$@"', *command]
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ | (env or {})
     )

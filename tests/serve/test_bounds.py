@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from tests.serve.conftest import KEY
 from tests.serve.running import Running, serving
 
 from sentvec.errors import InvalidInput
+from sentvec.serve.budgets import Allowance
 from sentvec.serve.queue import Queue, Request
 from sentvec.serve.refusals import Refused
-from sentvec.serve.server import _reload
+from sentvec.serve.server import _bound, _reload
 from sentvec.serve.settings import Settings, settings
 from sentvec.serve.surfaces.tasks import TAKEN
 from sentvec.serve.work import Work
@@ -79,6 +81,49 @@ def test_a_variable_named_like_the_option_is_not_passed_over(wrong: str, right: 
     with pytest.raises(InvalidInput, match=f"SENTVEC_{right}[.]"):
         settings({}, {f"SENTVEC_{wrong}": "5"})
     assert settings({}, {"SENTVEC_SERVICE_HOST": "10.0.0.1", "SENTVEC_DEADLINE_S": "5"}).deadline_s == 5
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"host": ""}, "host is empty"),
+        ({"api_key": " , ,"}, "holds no key"),
+        ({"clients": (Allowance("a", "k\n"),)}, "no client can send it"),
+        ({"api_key": "a\tb"}, "no client can send it"),
+        ({"receive_s": 1e300}, "at most"),
+        ({"drain_s": math.inf}, "at most"),
+    ],
+)
+def test_settings_that_would_leave_a_server_open_or_broken(given: dict, said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        Settings(**given)
+
+
+def test_settings_nested_beyond_all_measure(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="no JSON"):
+        settings({}, {"SENTVEC_CLIENTS": "[" * 100_000})
+    (tmp_path / "deep.toml").write_text("task = " + "[" * 100_000)
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        settings({}, {}, tmp_path / "deep.toml")
+    (tmp_path / "odd.toml").write_text("task = [1]")
+    with pytest.raises(InvalidInput, match="a list of texts"):
+        settings({}, {}, tmp_path / "odd.toml")
+
+
+@pytest.mark.parametrize("host", ["no such name", "\0", "a" * 80 + ".b", ".."])
+def test_a_host_that_is_none_is_named(host: str) -> None:
+    with pytest.raises(InvalidInput, match="cannot be listened on"):
+        _bound(Settings(host=host, port=0))
+
+
+def test_few_files_are_shared_out(tiny: Path) -> None:
+    with serving(tiny, "--processes", "1", files=200) as small:
+        assert any("connections are the most" in line for line in small.lines)
+        idle = [small.raw() for _ in range(400)]
+        for _ in range(3):
+            assert small.post("/embed", {"inputs": "the cat"}).status == 200
+        for one in idle:
+            one.close()
 
 
 def _asked(strict: Running) -> tuple[float, float]:

@@ -53,7 +53,7 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
         receive_s: seconds in which a whole request must have arrived.
         most: open connections; beyond it, the one that has sent no whole request for longest is closed.
     """
-    idle, closed = Idle(), Unread(receive_s, most)
+    idle, closed = Idle(), Unread(receive_s, max(1, most // 4))
 
     class Guarded(Base):
         """One connection."""

@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentvec.errors import InvalidInput
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     import uvicorn
 
 _log = logging.getLogger("sentvec.serve")
+
+ASIDE = 64
+"""Files that are kept for processes and the collection, besides those that are open when the models are loaded."""
+
+FEWEST = 16
+"""Connections that there may be in any case."""
 
 
 def serve(settings: Settings) -> None:
@@ -47,7 +54,7 @@ def serve(settings: Settings) -> None:
         app = App(service, routes(service), spans)
         config = lib.Config(
             app,
-            http=guarded(settings.receive_s, settings.max_connections),
+            http=guarded(settings.receive_s, _connections(settings)),
             loop="auto",
             ws="none",
             lifespan="off",
@@ -122,7 +129,7 @@ def _bound(settings: Settings) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((settings.host, settings.port))
-    except OSError as error:
+    except (OSError, ValueError, TypeError) as error:  # the last two for names that cannot be any
         listener.close()
         raise _taken(settings.host, settings.port, error) from None
     return listener
@@ -136,10 +143,10 @@ def _listen(listener: socket.socket, backlog: int) -> None:
         raise _taken(host, port, error) from None
 
 
-def _taken(host: str, port: int, error: OSError) -> InvalidInput:
+def _taken(host: str, port: int, error: Exception) -> InvalidInput:
+    why = getattr(error, "strerror", None) or error
     return InvalidInput(
-        f"{host}:{port} cannot be listened on: {error.strerror or error}. Give another --host or --port; port 0 takes "
-        "a free one."
+        f"{host}:{port} cannot be listened on: {why}. Give another --host or --port; port 0 takes a free one."
     )
 
 
@@ -150,6 +157,21 @@ def _allow_files() -> None:
 
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _connections(settings: Settings) -> int:
+    """Return how many connections there may be: beyond it the idle are closed, where without files all are refused."""
+    most = settings.max_connections
+    with contextlib.suppress(ImportError, OSError):  # where nobody tells, there is no such limit
+        import resource
+
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        used = len(list(Path("/proc/self/fd").iterdir()))
+        free = max(FEWEST, (files - used - ASIDE) * 4 // 5)  # some are held on to when they are closed
+        if files != resource.RLIM_INFINITY and free < most:
+            _log.warning("%d connections are the most, for this process may have %d files open", free, files)
+            return free
+    return most
 
 
 def _set_up_log() -> None:

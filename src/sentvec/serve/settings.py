@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 import tomllib
@@ -16,6 +15,9 @@ from sentvec.errors import InvalidInput
 from sentvec.serve.budgets import Allowance
 
 PREFIX = "SENTVEC_"
+MOST = 1e9
+"""Most seconds, or bytes of a body: what clocks can wait for."""
+
 SECRET = ("api_key",)
 """Settings whose values are never shown."""
 
@@ -102,18 +104,28 @@ class Settings:
             if getattr(self, name) < 1:
                 raise InvalidInput(f"{name} is {getattr(self, name)}, which should be 1 or more.")
         for name in ("receive_s", "deadline_s", "stuck_s", "drain_s", "max_body"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InvalidInput(f"{name} is {getattr(self, name)}, which should be above 0, and finite.")
+            if not 0 < getattr(self, name) <= MOST:
+                raise InvalidInput(f"{name} is {getattr(self, name)}, which should be above 0, and at most {MOST:g}.")
         for name in ("processes", "max_seq_length"):
             if getattr(self, name) < 0:
                 raise InvalidInput(f"{name} is {getattr(self, name)}, which should be 0 or more.")
         if not 0 <= self.port <= 65535:
             raise InvalidInput(f"port is {self.port}, which should be from 0 to 65535.")
-        if self.clients and len(set(self.keys)) < len(self.keys):
-            raise InvalidInput("a key is given twice; give each client one of its own.")
+        self._check_access()
         for one in self.task:
             if "=" not in one:
                 raise InvalidInput(f"task is {one!r}; give TASK=MODEL, such as ner=folder.")
+
+    def _check_access(self) -> None:
+        """Refuse what would let in more than it says, or nobody."""
+        if not self.host.strip():
+            raise InvalidInput("host is empty; give 127.0.0.1, or 0.0.0.0 to listen on all addresses of this machine.")
+        if self.api_key and not _parts(self.api_key):
+            raise InvalidInput("api_key holds no key, only commas and spaces; leave it away to serve without one.")
+        if any(key != key.strip() or not key.isprintable() for key in self.keys):
+            raise InvalidInput("a key begins or ends with a space or holds a control character: no client can send it.")
+        if self.clients and len(set(self.keys)) < len(self.keys):
+            raise InvalidInput("a key is given twice; give each client one of its own.")
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -177,7 +189,7 @@ def _parts(text: str) -> tuple[str, ...]:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InvalidInput(f'{PREFIX}CLIENTS is no JSON; give {{"NAME": {{"key": …}}}}.') from None
 
 
@@ -205,7 +217,7 @@ def _read(file: Path | None) -> dict[str, Any]:
         return {}
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidInput(f"the settings in {file} cannot be read: {error}") from None
 
 
@@ -217,7 +229,8 @@ def _typed(name: str, value: Any, kind: Any, where: str) -> Any:
         value = float(value) if kind is float and type(value) is int else value
         fits = type(value) is kind
     if not fits:
-        raise InvalidInput(f"{name} in {where} is {value!r}, which should be {getattr(kind, '__name__', 'a list')}.")
+        wanted = "a list of texts" if get_args(kind) else kind.__name__
+        raise InvalidInput(f"{name} in {where} is {value!r}, which should be {wanted}.")
     return value
 
 
