@@ -89,7 +89,10 @@ def asked(queries: Asked, k: int, how: How, model: Callable[[], TextEncoder]) ->
     """
     if unknown := how.keys() - _KNOWN:
         raise TypeError(f"There is no option {min(unknown)!r}; accepted: {', '.join(map(repr, How.__annotations__))}.")
-    hybrid, again = how.get("hybrid", False), how.get("rerank") is not None
+    rerank = how.get("rerank")
+    if rerank is not None and not callable(getattr(rerank, "score", None)):
+        raise InvalidInput(f"rerank is {type(rerank).__name__}; accepted: a Reranker, which has `score`.")
+    hybrid, again = how.get("hybrid", False), rerank is not None
     fuse = hybrid is not False
     vectors = queries if isinstance(queries, np.ndarray) else None
     if (fuse or again) and vectors is not None:

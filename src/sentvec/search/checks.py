@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,12 @@ Value = TypeVar("Value")
 NESTING = 100  # levels of lists and objects in metadata: what reads it again must not run out of stack
 METADATA_LIMIT = 65_536  # characters of JSON that a record of a file may add to each of its hits
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # as JSON writes it; a backslash of its own is doubled
+_JSON_SAYS = {
+    "Out": "it holds a number that JSON has not: infinite, or none",
+    "Exceeds": f"it holds a whole number of more than {sys.get_int_max_str_digits()} digits",
+    "Circular": "it holds itself",
+}
+"""What is wrong, by the first word of what Python's own reader says of a value."""
 _TOO_DEEP = f"it is nested deeper than {NESTING} levels"
 
 
@@ -99,8 +106,8 @@ def json_text(value: Any) -> str:
         raise ValueError(str(error)) from None
     except UnicodeEncodeError as error:
         raise ValueError(f"it holds half a character, {error.object[error.start]!r}") from None
-    except ValueError:
-        raise ValueError("it holds a number that JSON has not: infinite, or none") from None
+    except ValueError as error:
+        raise ValueError(_JSON_SAYS.get(str(error).split()[0], "it holds a number that JSON has not")) from None
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
     level, depth = [value], 0
@@ -108,8 +115,17 @@ def json_text(value: Any) -> str:
         depth += 1
         if depth > NESTING:
             raise ValueError(_TOO_DEEP)
+        if any(isinstance(part, Mapping) and _one_name(part) for part in level):
+            raise ValueError("two of its fields have one name in JSON, as 1 and '1' have")
         level = list(chain.from_iterable(part.values() if isinstance(part, Mapping) else part for part in level))
     return text
+
+
+def _one_name(fields: Mapping[Any, Any]) -> bool:
+    """Tell whether two fields would become one: JSON knows no names but texts."""
+    if all(isinstance(name, str) for name in fields):
+        return False
+    return len(json.loads(json.dumps(dict.fromkeys(fields)))) < len(fields)
 
 
 def bounded(fields: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeGuard
@@ -29,6 +30,7 @@ DEPTH = 32  # filters within filters
 CONDITIONS = 500  # in all: SQLite's own limits lie a little higher
 
 _OPERATORS = ("==", "!=", "<", "<=", ">", ">=", "in", "exists")
+_LARGEST = int(sys.float_info.max)
 _WHOLE = 1 << 63  # SQLite keeps larger whole numbers as floats
 
 
@@ -218,7 +220,7 @@ def _scalar(value: object, name: str, operator: str) -> Scalar:
     if isinstance(value, int):
         if -_WHOLE <= value < _WHOLE:
             return int(value)
-        value = float(value) if abs(value) < 10**308 else math.inf
+        value = float(value) if abs(value) <= _LARGEST else math.inf
     if isinstance(value, float) and math.isfinite(value):
         return float(value)
     hint = "; for a list of values, write {'in': [...]}" if _is_list(value) else ""
@@ -234,6 +236,8 @@ def _path(name: str) -> Path:
     (('a', 'b'), ('a.b',), ('$a',), ('',))
     """
     _storable(name, "a field's name")
+    if "\0" in name:  # SQLite would read the name up to there, and so take another field
+        raise InvalidInput(f"The field {name!a} holds a NUL character, which no stored field has; take it out.")
     parts, escaped = [""], False
     for letter in name:
         if letter == "." and not escaped:

@@ -48,6 +48,8 @@ def activate(store: Store, chosen: Active | None, seq: int) -> None:
 def recall(store: Store) -> float:
     """Return the recall that an index was last asked to have."""
     ((wanted,),) = store.select("SELECT coalesce((SELECT value FROM meta WHERE key = 'recall'), ?)", (RECALL,))
+    if not isinstance(wanted, int | float) or not 0 < wanted <= 1:
+        raise damaged(store.folder, f"it says that its index should have the recall {wanted!r}")
     return float(wanted)
 
 

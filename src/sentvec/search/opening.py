@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
-from sentvec.errors import CollectionError, CollectionNotFound, ModelMismatch
+from sentvec.errors import CollectionError, CollectionNotFound, InvalidInput, ModelMismatch
 from sentvec.index.menu import Metric
 from sentvec.search.disk import network
 from sentvec.search.schema import FILE, create, damaged, translated
@@ -57,6 +57,8 @@ def folder_of(path: str | os.PathLike[str]) -> Path:
         CollectionError: it can be none; or it lies on a file system on which a collection is not safe.
     """
     given = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if given == "":  # which would be the folder one stands in
+        raise CollectionError("An empty path cannot be a collection's folder; give a name, or '.' for this folder.")
     try:
         folder = Path(given).absolute()
         str(folder).encode()
@@ -79,8 +81,13 @@ def prepare(folder: Path, model: Maker | None) -> None:
 
     Raises:
         CollectionNotFound: the path is that of a file.
+        InvalidInput: the model is none.
         CollectionError: the folder holds other things, or cannot be written.
     """
+    if model is not None and not hasattr(model, "similarity_name"):
+        raise InvalidInput(
+            f"model is {type(model).__name__}; accepted: an Embedder, as Embedder.from_pretrained(name) gives."
+        )
     with translated(folder):
         if folder.exists() and not folder.is_dir():
             raise CollectionNotFound(f"{str(folder)!r} is a file; a collection is a folder. Give another path.")

@@ -30,6 +30,7 @@ AGAIN = 50  # answers that a reranker reads, and of which unlike ones are chosen
 # were held back to measure it are a little easier than questions.
 _FILTERED = 0.999
 _MANY = 10_000  # passages from which words that most of them have are left out
+_ALL = 1 << 48  # more than any collection holds; twice as many are still a number of SQLite's
 _HELD = 8  # filters whose rows are kept
 
 
@@ -106,6 +107,7 @@ def question(
             raise InvalidInput(f"{name} is {value!r}; accepted: a number from 0 to 1.")
     if fusion not in FUSIONS:
         raise InvalidInput(f"fusion is {fusion!r}; accepted: {', '.join(map(repr, FUSIONS))}.")
+    k = min(k, _ALL)
     depth = max(2 * k if diversity else k, AGAIN) if again or diversity else k
     found = None if where is None else parse(where)
     return Question(k, vectors, None, float(share), fusion, found, float(diversity), depth)
@@ -232,7 +234,11 @@ def hits(asked: Question, found: Answers, text: str | None = None, rerank: PairS
 def _again(text: str | None, found: Sequence[Hit], rerank: PairScorer) -> NDArray[np.float64]:
     if text is None:
         raise InvalidInput("A reranker compares texts: give the question as a text, not as a vector or an id.")
-    scores = np.asarray(rerank.score([(text, one.text) for one in found], progress=False), np.float64)
+    told = rerank.score([(text, one.text) for one in found], progress=False)
+    try:
+        scores = np.asarray(told, np.float64)
+    except (TypeError, ValueError):
+        raise InvalidInput(f"The reranker gave {type(told).__name__} that holds no numbers; accepted: (n,).") from None
     if scores.shape != (len(found),):
         raise InvalidInput(
             f"The reranker gave scores of shape {scores.shape} for {len(found)} pairs; accepted: one score a pair, "

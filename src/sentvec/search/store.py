@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from sentvec.errors import CollectionCorrupt, CollectionError, CollectionNotFound
+from sentvec.errors import CollectionCorrupt, CollectionError, CollectionNotFound, InvalidInput
 from sentvec.extras import require
 from sentvec.search.mark import acknowledge, acknowledged
 from sentvec.search.passages import BY_ID, TOGETHER, Passage, by_row, entry
@@ -33,6 +33,8 @@ from sentvec.search.words import segmented
 CACHE_MIB = 64
 """Of pages, where many are read or written: those of some 60,000 short passages, or of their indexes."""
 
+_LONGEST_S = 1_000_000  # of waiting; SQLite counts milliseconds by 32 bits
+
 _Key = TypeVar("_Key", int, str)
 
 
@@ -51,7 +53,8 @@ class _Moment:
     ) -> None:
         try:
             with self._errors:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # SQLite has ended it where the disk or the database is at fault
+                    self._db.execute("ROLLBACK")
         finally:
             self._errors.__exit__(kind, error, trace)
 
@@ -87,6 +90,8 @@ class Store:
                     f"There is no collection in {str(folder)!r}. Make one with `sentvec index PATH -c {folder}`, "
                     "or Collection.open(path, model=...)."
                 )
+            if not isinstance(busy_s, int | float) or not 0 <= busy_s <= _LONGEST_S:
+                raise InvalidInput(f"busy_timeout is {busy_s!r}; accepted: seconds, from 0 to {_LONGEST_S}.")
             self._opened, self._failed = self._file.stat(), False
             log = Path(f"{self._file}-wal")
             logged = log.exists() and log.stat().st_size > 0
@@ -210,9 +215,9 @@ class Store:
         """Return how many commits there have been."""
         with self._errors:
             found = self._db.execute("SELECT value FROM meta WHERE key = 'commits'").get
-            if found is None:
+            if not isinstance(found, int):
                 raise damaged(self.folder, "it does not count its changes")
-            return int(found)
+            return found
 
     def counts(self) -> tuple[int, int]:
         """Return (passages, files)."""
