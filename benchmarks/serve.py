@@ -1,13 +1,13 @@
 """A server beside its peers: clients on this machine in, texts a second, tokens a second and latencies out.
 
     python benchmarks/serve.py [--seconds 3] [--rounds 3] [--clients 1 8 64] [--precision float32]
-                               [--peers float32] [--record]
+                               [--peers float32 ...] [--record]
 
 Peers: FastAPI around sentence-transformers (benchmarks/peers/st_server.py), and infinity-emb where `--infinity` says or
 the PATH has it: it wants other versions of libraries than we do, so give it a virtual environment of its own. All
-servers are there at once and measured in turn, round after round. Peers have the number format that `--peers` says:
-usually ours, and float32 beside int8, which neither of them has here. Clients are closed loops in one process that
-sends bytes made before and parses nothing but the length of the answer, for it shares the cores with the server.
+servers are there at once and measured in turn, round after round. Peers have the number formats that `--peers` says, or
+ours (sentence-transformers has no int8). Clients are closed loops in one process that sends bytes made before and
+parses nothing but the length of the answer, for it shares the cores with the server.
 
 Every measurement is a line in build/bench/serve, and one that is there is not made again: a run that was stopped goes
 on, and runs of other kinds, clients or number formats come to it. `--fresh` begins anew. The table is made of all lines
@@ -240,21 +240,18 @@ def wanted(options: argparse.Namespace) -> list[tuple[str, list[str], str, dict[
 
     folder = str(resolve(MODEL))
     own = [sys.executable, "-m", "sentvec", "serve", MODEL, "--port", "PORT", "--precision", options.precision]
-    theirs = options.peers or ("float32" if options.precision == "int8" else options.precision)
-    told = "" if theirs == options.precision else f", {theirs}"
-    peer = [sys.executable, str(Path(__file__).parent / "peers" / "st_server.py"), folder, "PORT", theirs]
-    same = {path: path for path in PATHS}
-    servers = [(OURS, own, "/health", same)]
-    if options.alone:
-        return servers
-    servers.append((f"FastAPI + sentence-transformers{told}", peer, "/health", same))
+    servers = [(OURS, own, "/health", {path: path for path in PATHS})]
     infinity = options.infinity or shutil.which("infinity_emb")
-    if infinity:
-        command = [str(infinity), "v2", "--model-id", folder, "--served-model-name", MODEL, "--port", "PORT"]
-        command += ["--host", "127.0.0.1", "--engine", "torch", "--device", "cpu", "--dtype", theirs]
-        servers.append(
-            (f"infinity-emb{_version(infinity)}{told}", command, "/health", {"/v1/embeddings": "/embeddings"})
-        )
+    for theirs in [] if options.alone else options.peers or [options.precision]:
+        told = "" if theirs == options.precision else f", {theirs}"
+        if theirs != "int8":  # sentence-transformers has none
+            peer = [sys.executable, str(Path(__file__).parent / "peers" / "st_server.py"), folder, "PORT", theirs]
+            servers.append((f"FastAPI + sentence-transformers{told}", peer, "/health", {path: path for path in PATHS}))
+        if infinity:
+            command = [str(infinity), "v2", "--model-id", folder, "--served-model-name", MODEL, "--port", "PORT"]
+            command += ["--host", "127.0.0.1", "--engine", "torch", "--device", "cpu", "--dtype", theirs]
+            name = f"infinity-emb{_version(infinity)}{told}"
+            servers.append((name, command, "/health", {"/v1/embeddings": "/embeddings"}))
     return servers
 
 
@@ -272,7 +269,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", default=["short", "mixed"])
     parser.add_argument("--paths", nargs="+", default=list(PATHS))
     parser.add_argument("--precision", default="float32")
-    parser.add_argument("--peers", help="number format of the peers")
+    parser.add_argument("--peers", nargs="+", help="number formats of the peers")
     parser.add_argument("--alone", action="store_true", help="without the peers")
     parser.add_argument("--infinity", help="path of infinity_emb, in a virtual environment of its own")
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs have measured")
