@@ -14,7 +14,7 @@
 
 namespace {
 
-constexpr int64_t GROUP = 64;  // tokens that go through the layers at a time, or one text where that is longer
+constexpr int64_t GROUP = 128;  // tokens that go through the layers at a time, or one text where that is longer
 
 struct Map {
   const float* panels;  // units of four weights
