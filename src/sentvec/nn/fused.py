@@ -219,4 +219,10 @@ def _norm(norm: nn.LayerNorm) -> Norm:
 
 def _versions(layers: Sequence[nn.Module]) -> list[tuple[int, int]]:
     """Return what changes when a parameter is written to or replaced."""
-    return [(p.data_ptr(), p._version) for layer in layers for p in layer.parameters()]
+    found, waiting = [], list[nn.Module | None](dict.fromkeys(layers))
+    while waiting:  # by hand: this is asked for every batch, and `parameters()` takes longer than a layer
+        module = waiting.pop()
+        if module is not None:
+            waiting.extend(module._modules.values())
+            found += [(p.data_ptr(), p._version) for p in module._parameters.values() if p is not None]
+    return found

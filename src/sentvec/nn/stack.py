@@ -93,13 +93,13 @@ class Layers(nn.ModuleList):
             or torch.is_grad_enabled()
             or self.training
             or states.device.type != "cpu"
-            or not self.fusible
+            or states.dtype not in (torch.float32, torch.bfloat16)
         ):
-            return None
-        if states.dtype not in (torch.float32, torch.bfloat16):
             return None
         layers = self._in_order()
         if self._fused is None or self._fused.stale(layers):
+            if not self.fusible:
+                return None
             self._fused = FusedStack(layers, self._steps, int8=self._int8)
         return self._fused
 
