@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import signal
+import socket
 import time
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from tests.serve.running import Running, serving
 
 from sentvec.errors import InvalidInput
 from sentvec.serve.budgets import Allowance
+from sentvec.serve.http import BIG
 from sentvec.serve.queue import Queue, Request
 from sentvec.serve.refusals import Refused
 from sentvec.serve.server import _bound, _reload
@@ -124,6 +128,39 @@ def test_few_files_are_shared_out(tiny: Path) -> None:
             assert small.post("/embed", {"inputs": "the cat"}).status == 200
         for one in idle:
             one.close()
+
+
+def test_large_bodies_have_so_much_memory_and_a_reload_ends_with_the_server(tiny: Path) -> None:
+    with serving(tiny, "--processes", "1", "--max-body", "200000", "--receive", "20") as small:
+        head = b"POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        head += b"content-length: 200000\r\n\r\n"
+        many = [small.raw(head + b" " * 199_000) for _ in range(64 * 200_000 // (199_000 - BIG) + 20)]
+        time.sleep(1)
+        assert small.post("/embed", {"inputs": "the cat"}).status == 200  # small ones always fit
+        large = json.dumps({"inputs": "the cat", "more": "a" * 199_900}).encode()
+        assert small.post("/embed", large).status == 429
+        told = b"".join(_there(one) for one in many)
+        assert 10 < told.count(b"HTTP/1.1 429") < 30
+        for one in many:
+            one.close()
+        time.sleep(1)
+        assert small.post("/embed", large).status == 200
+
+        small.process.send_signal(signal.SIGHUP)
+        small.wait_for("loading the models again")
+        time.sleep(2)
+        begun = time.monotonic()
+        assert small.end() == 0
+        assert time.monotonic() - begun < 5  # to load them takes longer
+        assert not any("Traceback" in line for line in small.lines)
+
+
+def _there(connection: socket.socket) -> bytes:
+    connection.setblocking(False)
+    try:
+        return connection.recv(65536)
+    except BlockingIOError:
+        return b""
 
 
 def _asked(strict: Running) -> tuple[float, float]:

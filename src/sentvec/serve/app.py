@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sentvec.serve.budgets import UNLIMITED, Budget, budget
-from sentvec.serve.http import Call, Message, Receive, Reply, Route, Send, plain, read_body, read_json, reply
+from sentvec.serve.http import Call, Holding, Message, Receive, Reply, Route, Send, plain, read_body, read_json, reply
 from sentvec.serve.refusals import Refused
 from sentvec.serve.service import Asked, Service
 from sentvec.serve.settings import Settings
@@ -24,6 +24,9 @@ LEFT = "sentvec.left"
 
 ONCE = frozenset({b"host", b"authorization"})
 """Headers of which a request may have one."""
+
+LARGEST = 64
+"""How many bodies of the largest size there may be in memory."""
 
 JSON = (b"content-type", b"application/json")
 
@@ -47,6 +50,7 @@ class App:
             assert route.method not in methods, f"{route.method} {route.path} is answered twice"
             methods[route.method] = route
         self.active = 0
+        self._bodies = Holding(LARGEST * self.settings.max_body)
         self._hosts = _names(self.settings)
         self._keys = tuple(key.encode() for key in self.settings.keys)
         metrics = service.metrics
@@ -139,8 +143,9 @@ class App:
     async def _body(self, route: Route, headers: Mapping[bytes, bytes], receive: Receive, asked: Asked) -> Any:
         if route.body is None:
             return None
-        whole = await read_body(headers, receive, self.settings.max_body, self.settings.receive_s)
-        return await read_json(whole, route.body, self.service.bodies, asked.left)
+        with self._bodies.one() as hold:
+            whole = await read_body(headers, receive, self.settings.max_body, self.settings.receive_s, hold)
+            return await read_json(whole, route.body, self.service.bodies, asked.left)
 
     def _check_key(self, headers: Mapping[bytes, bytes]) -> None:
         scheme, _, shown = headers.get(b"authorization", b"").partition(b" ")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,8 +102,38 @@ def reply(content: Any, status: int = 200, headers: tuple[tuple[str, str], ...] 
     return Reply(whole.encode("utf-8", "replace"), status, headers=headers)
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, most: int, seconds: float) -> bytes:
-    """Read a body.
+class Holding:
+    """Bytes of large bodies that are here at a time: many clients may send one each, and never end.
+
+    Args:
+        most: of all of them; the first `BIG` bytes of each are not counted, so that small requests always fit.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._held = most, 0
+
+    @contextmanager
+    def one(self) -> Iterator[Callable[[int], None]]:
+        """Give what counts bytes of one body, until it is no longer needed; it refuses what there is no room for."""
+        mine = 0
+
+        def add(size: int) -> None:
+            nonlocal mine
+            if self._held + size > self._most:
+                raise Refused("overloaded", "too many large bodies are under way. Try again later.", retry_after=1.0)
+            mine += size
+            self._held += size
+
+        try:
+            yield add
+        finally:
+            self._held -= mine
+
+
+async def read_body(
+    headers: Mapping[bytes, bytes], receive: Receive, most: int, seconds: float, hold: Callable[[int], None]
+) -> bytes:
+    """Read a body; `hold` is told of its bytes.
 
     Raises:
         Refused: it is compressed, too large, not JSON by its headers, or does not arrive in time.
@@ -129,6 +160,8 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, most: int,
                 size += len(parts[-1])
                 if size > most:
                     raise _too_large(most)
+                if size > BIG:
+                    hold(min(len(parts[-1]), size - BIG))
                 if not message.get("more_body", False):
                     return b"".join(parts)
     except TimeoutError:

@@ -83,15 +83,20 @@ class Crew:
         if self._nest is not None:
             threading.Thread(target=self._mend, args=(self._nest,), name="sentvec-mend", daemon=True).start()
 
+    def stop(self) -> None:
+        """Do not wait for models that are being loaded."""
+        self._ended.set()
+        if self._nest is not None:
+            self._nest.stop()
+
     def close(self) -> None:
         """End the processes when the queue, which must be closed, is empty."""
         for lane in self.lanes:
             if lane.thread.is_alive():
                 lane.thread.join()
             lane.end()
-        self._ended.set()
+        self.stop()
         if self._nest is not None:
-            self._nest.stop()
             self._nest.close()
 
     @property

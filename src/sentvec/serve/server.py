@@ -97,6 +97,7 @@ def _run(server: uvicorn.Server, service: Service, listener: socket.socket) -> N
         facts = {"url": f"http://{f'[{host}]' if ':' in host else host}:{port}", "model": service.now.name}
         _log.info("listening", extra={"facts": facts})
         await server.serve(sockets=[listener])
+        service.abandon()
 
     with _quiet_signals(), asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
         runner.run(main())

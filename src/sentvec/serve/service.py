@@ -91,6 +91,8 @@ class Service:
         self.threads = ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 1)), "sentvec-tokenise")
         self.bodies = Place("bodies", 2, settings.deadline_s)  # parsing holds the interpreter: more would gain nothing
         self._now: Generation | None = None
+        self._made: Generation | None = None  # what was loaded last, or is being loaded
+        self._ending = False
         self._proved = -PROOF_S  # when a text last came back, on the monotonic clock
         self._reloading = threading.Lock()
         self.metrics.watch("te_queue_size", "Requests that are admitted and not yet answered.", self._queued)
@@ -122,16 +124,27 @@ class Service:
         """
         with self._reloading:
             made = Generation(self.settings, self.metrics)
+            self._made = made
+            if self._ending:  # since before it was there to be told
+                made.crew.stop()
             try:
                 self._check(made)
                 made.start()
-            except BaseException:
+            except BaseException as error:
                 made.close()
+                if self._ending:
+                    raise Refused("unhealthy", "the server is shutting down.") from error
                 raise
             before, self._now = self._now, made
             if before is not None:
                 before.drain()
                 _log.info("models loaded again", extra={"facts": {"fingerprint": made.loaded.fingerprint[:12]}})
+
+    def abandon(self) -> None:
+        """Do not wait for models that are being loaded again: nobody will ask them anything."""
+        self._ending = True
+        if self._made is not None and self._made is not self._now:
+            self._made.crew.stop()
 
     def close(self) -> None:
         """End the processes; what still waits is refused."""
