@@ -71,6 +71,29 @@ def test_it_learns_what_it_is_shown(model, tmp_path, data, score):
     assert judge_of(data)(load_headed(tmp_path / "out")) == pytest.approx(dict(done.scores), abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (TEXTS, ("gives a text one of 2 labels", "| rows | classes | 4 | cross-entropy |", "| accuracy |  | 1.0000 |")),
+        (PAIRS, ("gives two texts one of 2 labels", "| rows | labelled pairs | 4 |")),
+        (SCORES, ("gives two texts a score", "| mean squared error |", "pipeline_tag: text-classification")),
+        (WORDS, ("gives words one of 3 labels", "pipeline_tag: token-classification")),
+        (ASKED, ("finds answers in a text", "pipeline_tag: question-answering")),
+    ],
+    ids=["texts", "pairs", "scores", "words", "questions"],
+)
+def test_it_has_a_card_whose_example_runs_and_a_picture(model, tmp_path, data, said):
+    go(model, data, tmp_path / "out", held_back=data)
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    for part in ("library_name: transformers", "![loss, learning rate and scores by step](training.png)", *said):
+        assert part in card
+    assert (tmp_path / "out" / "training.png").read_bytes().startswith(b"\x89PNG")
+    example = card.partition("```python\n")[2].partition("```")[0].replace("path/to/this/folder", str(tmp_path / "out"))
+    run: dict[str, object] = {}
+    exec(example, run)
+    assert run["result"] or data is WORDS  # in which there may be nothing to tag
+
+
 def test_what_is_written_does_its_task(model, tmp_path):
     go(model, TEXTS, tmp_path / "texts")
     found = pipeline("text-classification", tmp_path / "texts", device="cpu")(TEXTS.texts)
@@ -156,6 +179,7 @@ def test_masked_words_are_learnt_from_a_file(model, tmp_path):
     losses = [json.loads(line)["loss"] for line in (tmp_path / "out/run/metrics.jsonl").read_text().splitlines()]
     assert done.steps and losses[-1] < losses[0]
     assert load_headed(tmp_path / "out", "masked-lm").task == "masked-lm"
+    assert 'do("one [MASK] word")' in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
 
 
 # files

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from sentvec import __version__
-from sentvec.train.batches import Dataset
 from sentvec.train.config import TrainConfig, toml
 
 
@@ -20,6 +19,7 @@ class Use:
         does: what it does, a sentence that goes on from "It".
         example: Python that uses it.
         library: what reads the folder besides sentvec.
+        reader: the same, as the Hugging Face Hub calls it.
         task: as the Hugging Face Hub calls it.
         tags: the same.
     """
@@ -30,6 +30,7 @@ class Use:
     library: str
     task: str
     tags: tuple[str, ...]
+    reader: str = "sentence-transformers"
 
 
 def embedding(tokens: int, dim: int, similarity: str) -> Use:
@@ -66,14 +67,64 @@ def reranking(tokens: int) -> Use:
     )
 
 
+_JOBS: Mapping[str, tuple[str, str, str, str]] = {
+    "text-classification": ("text-classification", "A classifier", "gives a text one of {} labels", '"a text"'),
+    "pairs": (
+        "text-classification", "A classifier of pairs", "gives two texts one of {} labels", '("a text", "another")'
+    ),
+    "regression": ("text-similarity", "A model of scores", "gives two texts a score", '[("a text", "another")]'),
+    "token-classification": ("token-classification", "A tagger", "gives words one of {} labels", '"a sentence"'),
+    "question-answering": (
+        "question-answering", "A reader", "finds answers in a text", '{{"question": "who?", "context": "a text"}}'
+    ),
+    "fill-mask": ("fill-mask", "A model of masked words", "says which words fit a place", '"one {} word"'),
+}  # fmt: skip
+"""What a head is for, by its job: task of `sentvec.pipeline`, title, what it does, an input."""
+
+
+def solving(job: str, *, labels: int = 0, mask: str = "") -> Use:
+    """Return what a model with a head is for.
+
+    Args:
+        job: one of those above.
+        labels: how many there are.
+        mask: the token that stands for a masked word.
+    """
+    task, title, does, given = _JOBS[job]
+    hub = "text-classification" if job == "regression" else task
+    return Use(
+        title=title,
+        does=does.format(labels),
+        example=(
+            "from sentvec import pipeline",
+            "",
+            f'do = pipeline("{task}", "path/to/this/folder")',
+            f"result = do({given.format(mask)})",
+        ),
+        library="transformers reads the folder too.",
+        reader="transformers",
+        task=hub,
+        tags=(hub,),
+    )
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """A data set that was learnt from: its name, what its examples are, how many, and the loss."""
+
+    name: str
+    kind: str
+    count: int
+    loss: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Story:
     """What there is to tell.
 
     Attributes:
         base: the model that was trained.
-        datasets: what it was trained on.
-        losses: the loss for each of these.
+        learnt: what it was trained on.
         config: all settings.
         steps: optimiser steps.
         before: scores of the model that was trained, by name; none where nothing was measured.
@@ -83,8 +134,7 @@ class Story:
     """
 
     base: str
-    datasets: Sequence[Dataset]
-    losses: Sequence[str]
+    learnt: Sequence[Learnt]
     config: TrainConfig
     steps: int
     before: Mapping[str, float]
@@ -98,7 +148,7 @@ def card(story: Story) -> str:
     base, after, before = story.base, story.after, story.before
     lines = [
         "---",
-        "library_name: sentence-transformers",
+        f"library_name: {story.use.reader}",
         f"pipeline_tag: {story.use.task}",
         f"tags: [{', '.join(story.use.tags)}, sentvec]",
         f"base_model: {json.dumps(base, ensure_ascii=False)}",
@@ -118,10 +168,7 @@ def card(story: Story) -> str:
         "",
         "| data | examples are | how many | loss |",
         "|---|---|---|---|",
-        *(
-            f"| {_cell(one.name)} | {one.kind.replace('_', ' ')} | {len(one):,} | {loss} |"
-            for one, loss in zip(story.datasets, story.losses, strict=True)
-        ),
+        *(f"| {_cell(one.name)} | {one.kind.replace('_', ' ')} | {one.count:,} | {one.loss} |" for one in story.learnt),
         "",
     ]
     if after:

@@ -18,7 +18,7 @@ from sentvec.runtime.checks import check
 from sentvec.runtime.embedder import Embedder
 from sentvec.runtime.origin import Origin
 from sentvec.train.batches import Dataset
-from sentvec.train.card import Story, Use, card, embedding
+from sentvec.train.card import Learnt, Story, Use, card, embedding
 from sentvec.train.chosen import losses_for, objective_for
 from sentvec.train.config import TrainConfig, refuse
 from sentvec.train.loop import METRICS, RUN, Judge, Trained, check_folder, train
@@ -126,11 +126,23 @@ def tell(
         before: scores of the model that was trained.
         use: what the model is for.
     """
-    shown = _draw(trained.folder, f"{origin.name}: {', '.join(dict.fromkeys(losses))}", before)
+    both = zip(datasets, losses, strict=True)
+    tell_of(origin, [Learnt(one.name, one.kind, len(one), loss) for one, loss in both], config, trained, before, use)
+
+
+def tell_of(
+    origin: Origin,
+    learnt: Sequence[Learnt],
+    config: TrainConfig,
+    trained: Trained,
+    before: Mapping[str, float],
+    use: Use,
+) -> None:
+    """Do what `tell` does, for what was learnt from whatever it was."""
+    shown = _draw(trained.folder, f"{origin.name}: {', '.join(dict.fromkeys(one.loss for one in learnt))}", before)
     story = Story(
         base=origin.name,
-        datasets=datasets,
-        losses=losses,
+        learnt=learnt,
         config=config,
         steps=trained.steps,
         before=before,

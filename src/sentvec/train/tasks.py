@@ -10,16 +10,19 @@ import numpy as np
 import torch
 
 from sentvec.checkpoint.headed import Headed, load_headed
+from sentvec.checkpoint.save import special_tokens
 from sentvec.errors import ConfigError, HeadNotFound, InvalidInput
 from sentvec.ops.rank import spearman
 from sentvec.runtime.headed import HeadedModel
 from sentvec.runtime.origin import Origin
 from sentvec.tasks.answer import QuestionAnswering
+from sentvec.train.card import Learnt, solving
 from sentvec.train.config import TrainConfig, refuse
 from sentvec.train.heads import IGNORED, HeadLearner, limited, new_headed
 from sentvec.train.loop import Judge, Trained, check_folder, train
 from sentvec.train.pretrain import MaskedSource, Masking
 from sentvec.train.rows import RowSource, question_rows, text_rows, word_rows
+from sentvec.train.run import tell_of
 from sentvec.train.spans import answer_scores, entity_f1
 from sentvec.train.taught import REGRESSION, Asked, Labelled, Tagged, Taught, labels_of
 
@@ -78,7 +81,7 @@ def train_head(
     for tokens, target in rows:
         found.update(repr((tokens.ids, target.tolist())).encode())
     learner = HeadLearner(headed, config, device=device)
-    return train(
+    trained = train(
         learner,
         RowSource(task, rows, batch_size=config.batch_size, seed=config.seed, team=learner.team),
         folder,
@@ -88,6 +91,28 @@ def train_head(
         resume=resume,
         progress=progress,
     )
+    job, kind, count = _told(data)
+    loss = "mean squared error" if problem else "cross-entropy"
+    use = solving(job, labels=len(labels))
+    tell_of(origin, [Learnt(_named(config), kind, count, loss)], config, trained, {}, use)
+    return trained
+
+
+def _told(data: Taught) -> tuple[str, str, int]:
+    """Return what a head for some data is for, what the examples are, and how many there are."""
+    if isinstance(data, Tagged):
+        return "token-classification", "sentences with labelled words", len(data.sentences)
+    if isinstance(data, Asked):
+        return "question-answering", "questions with texts", len(data.questions)
+    if not data.labels:
+        return "regression", "pairs with scores", len(data.texts)
+    if isinstance(data.texts[0], str):
+        return "text-classification", "classes", len(data.texts)
+    return "pairs", "labelled pairs", len(data.texts)
+
+
+def _named(config: TrainConfig) -> str:
+    return Path(config.data[0].path).stem if config.data else "rows"
 
 
 def train_masked(
@@ -140,7 +165,11 @@ def train_masked(
     )
     found = hashlib.sha256(repr(documents).encode("utf-8", "surrogatepass")).hexdigest()
     made_from = {"model": origin.name, "data": found, "masking": str(masking), "pairs": str(pairs)}
-    return train(learner, source, folder, config, made_from=made_from, resume=resume, progress=progress)
+    trained = train(learner, source, folder, config, made_from=made_from, resume=resume, progress=progress)
+    learnt = Learnt(_named(config), "documents", len(documents), "masked words" + (f", {pairs}" if pairs else ""))
+    mask = special_tokens(headed.checkpoint).get("mask_token", "[MASK]")
+    tell_of(origin, [learnt], config, trained, {}, solving("fill-mask", mask=mask))
+    return trained
 
 
 def judge_of(data: Taught) -> Judge[Headed]:
