@@ -32,8 +32,14 @@ template <class V> inline V load_raw(const void* p) {
 template <class V> inline void store_raw(void* p, V v) { std::memcpy(p, &v, sizeof v); }
 
 inline vf splat(float x) { return x - vf{}; }
+// the second where either is NaN
+#if defined(__AVX512F__)
+inline vf vmax(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+inline vf vmin(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
+#else
 inline vf vmax(vf a, vf b) { return a > b ? a : b; }
 inline vf vmin(vf a, vf b) { return a < b ? a : b; }
+#endif
 inline vf vabs(vf a) { return (vf)((vi)a & 0x7fffffff); }
 
 inline vu widened(vh v) {
