@@ -221,6 +221,9 @@ def _read(file: Path | None) -> dict[str, Any]:
         raise InvalidInput(f"the settings in {file} cannot be read: {error}") from None
 
 
+_WORDS: Mapping[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
 def _typed(name: str, value: Any, kind: Any, where: str) -> Any:
     if get_args(kind):
         value = tuple([value] if isinstance(value, str) else value) if isinstance(value, str | list) else value
@@ -229,7 +232,7 @@ def _typed(name: str, value: Any, kind: Any, where: str) -> Any:
         value = float(value) if kind is float and type(value) is int else value
         fits = type(value) is kind
     if not fits:
-        wanted = "a list of texts" if get_args(kind) else kind.__name__
+        wanted = "a list of texts" if get_args(kind) else _WORDS[kind]
         raise InvalidInput(f"{name} in {where} is {value!r}, which should be {wanted}.")
     return value
 
@@ -242,4 +245,4 @@ def _parsed(name: str, text: str, kind: Any) -> Any:
             return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
         return kind(text)
     except (KeyError, ValueError):
-        raise InvalidInput(f"{PREFIX}{name.upper()} is {text!r}, which should be {kind.__name__}.") from None
+        raise InvalidInput(f"{PREFIX}{name.upper()} is {text!r}, which should be {_WORDS[kind]}.") from None

@@ -49,7 +49,8 @@ ADDED = record(("ids", "added", "updated"), ids={"type": "array", "items": ONE_T
 
 
 class Shelf:
-    """The server's collection, opened when it is first asked for.
+    """The server's collection, opened when it is first asked for; again when the models were loaded again, for it may
+    be another one as well, and when it failed, for somebody may have put it right.
 
     Args:
         service: the engine.
@@ -58,6 +59,7 @@ class Shelf:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._opened: Collection | None = None
+        self._models: Generation | None = None  # that were there when it was opened
         self._guard = asyncio.Lock()
         patience = service.settings.deadline_s
         self._searches, self._addings = Place("search", SEARCHES, patience), Place("add", ADDINGS, patience)
@@ -68,11 +70,13 @@ class Shelf:
         if not path:
             raise Refused("unsupported", "no collection is served; start the server with --collection FOLDER.")
         async with self._guard:
-            if self._opened is None:
+            now = self._service.now
+            if self._opened is None or self._models is not now:
                 encoder = QueuedEncoder(self._service, asyncio.get_running_loop())
-                with _worded():
+                with self._using(None):
                     self._opened = await self._addings.run(lambda: Collection.open(path, encoder))
-        return self._opened
+                self._models = now
+            return self._opened
 
     async def search(self, call: Call) -> Reply:
         """Find passages."""
@@ -84,13 +88,13 @@ class Shelf:
                 raise Refused("unsupported", "no reranker is loaded; start the server with --reranker MODEL.")
             options["rerank"] = QueuedScorer(self._service, asyncio.get_running_loop())
         left.set(asked.left)
-        with _worded():
+        with self._using(opened):
             hits = await self._searches.run(lambda: opened.search(body["query"], body["k"], **options), asked.left)
         asked.texts += 1
         told = [asdict(hit) for hit in hits]
         model = opened.model
         if body["snippets"] and hits and model is not None:
-            with _worded():
+            with self._using(opened):
                 shown = await self._searches.run(lambda: snippets(model, body["query"], hits), asked.left)
             told = [{**one, "snippet": snippet} for one, snippet in zip(told, shown, strict=True)]
         return reply({"hits": told})
@@ -111,7 +115,7 @@ class Shelf:
         metadata = [one["metadata"] or {} for one in given]
         texts = [one["text"] for one in given]
         left.set(lambda: False)  # what has begun goes on without the client, for half of it would be worse
-        with _worded():
+        with self._using(opened):
             report = await self._addings.run(lambda: opened.add(texts, ids, metadata), call.asked.left)
         call.asked.texts += len(given)
         return reply({"ids": report.ids, "added": report.added, "updated": report.updated})
@@ -119,9 +123,24 @@ class Shelf:
     async def stats(self, call: Call) -> Reply:
         """Tell the collection's size."""
         opened = await self.open()
-        with _worded():
+        with self._using(opened):
             found = asdict(await self._searches.run(opened.stats, call.asked.left))
         return reply({name: found[name] for name in ("passages", "files", "model", "fingerprint", "dim", "bytes")})
+
+    @contextmanager
+    def _using(self, opened: Collection | None) -> Iterator[None]:
+        """Make refusals of what a collection raises."""
+        try:
+            yield
+        except InvalidInput as error:
+            raise Refused("malformed", str(error)) from None
+        except CollectionBusy as error:
+            raise Refused("overloaded", str(error), retry_after=2.0) from None
+        except CollectionError as error:
+            _log.error("the collection failed: %s", error)
+            if opened is not None and opened is self._opened:  # closed by the last one who uses it
+                self._opened = None
+            raise Refused("failed", "the collection cannot be used; the server's log says why.") from None
 
     @property
     def routes(self) -> tuple[Route, ...]:
@@ -131,20 +150,6 @@ class Shelf:
             Route("POST", "/documents", self.add, plain, "Add passages", DOCUMENTS, ADDED),
             Route("GET", "/collection", self.stats, plain, "The collection's size", engine=False),
         )
-
-
-@contextmanager
-def _worded() -> Iterator[None]:
-    """Make refusals of what a collection raises."""
-    try:
-        yield
-    except InvalidInput as error:
-        raise Refused("malformed", str(error)) from None
-    except CollectionBusy as error:
-        raise Refused("overloaded", str(error), retry_after=2.0) from None
-    except CollectionError as error:
-        _log.error("the collection failed: %s", error)
-        raise Refused("failed", "the collection cannot be used; the server's log says why.") from None
 
 
 def check(made: Generation) -> None:
