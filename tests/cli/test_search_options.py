@@ -79,7 +79,9 @@ def test_words_alone_need_no_model(asked, loaded):
     assert asked("警长", "--words", "--where", '{"lang": "zh"}')[0] == ["黑猫警长抓老鼠。"]
     assert loaded == []
     ended = asked.run("search", "zebra", "--words")
-    assert (ended.code, ended.out) == (0, "") and "holds nothing that answers" in ended.err
+    assert (ended.code, ended.out) == (0, "") and "holds nothing that answers." in ended.err
+    ended = asked.run("search", "bark", "--words", "--where", '{"year": {">": "2020"}}')
+    assert ended.out == "" and 'meets --where. Cells of CSV and TSV are texts: "2020", not 2020.' in ended.err
     assert "Dogs bark at night." in asked.run("search", "bark", "--words").out
 
 

@@ -70,6 +70,7 @@ def test_a_flag_counts_before_the_environment_and_that_before_the_file(tmp_path:
     ("environment", "content", "said"),
     [
         ({"SENTVEC_PORT": "x"}, "", "SENTVEC_PORT is 'x'"),
+        ({"SENTVEC_PORT": "x"}, "", "which should be a whole number"),
         ({"SENTVEC_TRUNCATE": "maybe"}, "", "SENTVEC_TRUNCATE"),
         ({}, "prot = 1", "'prot', which is not known"),
         ({}, "port = true", "port in"),

@@ -90,7 +90,7 @@ def search(
             typer.echo(one_json_line(hit))
         return
     if not hits:
-        _tell_nothing(collection, store)
+        _tell_nothing(collection, store, filtered=condition is not None)
         return
     from sentvec.search.snippets import snippets
 
@@ -156,15 +156,21 @@ def _filter(where: str) -> Mapping[str, Any]:
     return found
 
 
-def _tell_nothing(collection: Path, store: str | None) -> None:
+def _tell_nothing(collection: Path, store: str | None, *, filtered: bool) -> None:
+    # with a filter it is most often the filter that left nothing, and most often for this reason
+    hint = ' and meets --where. Cells of CSV and TSV are texts: "2020", not 2020' if filtered else ""
     if store is not None:
-        typer.echo("The store holds nothing that answers.", err=True)
+        typer.echo(f"The store holds nothing that answers{hint}.", err=True)
         return
     from sentvec.search.collection import Collection
 
     with Collection.open(collection) as opened:
         empty = not len(opened)
-    told = f"is empty: add files with `sentvec index PATH -c {collection}`" if empty else "holds nothing that answers"
+    told = (
+        f"is empty: add files with `sentvec index PATH -c {collection}`"
+        if empty
+        else f"holds nothing that answers{hint}"
+    )
     typer.echo(f"{collection} {told}.", err=True)
 
 
