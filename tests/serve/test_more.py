@@ -58,6 +58,18 @@ def test_texts_that_are_too_long_lose_the_end_that_is_asked_for(strict: Running,
     assert not np.allclose(other, model.score([("cat", text) for text in texts], raw=True, left=True), atol=1e-4)
 
 
+def test_what_is_scored_is_counted_apart(strict: Running) -> None:
+    def counts() -> tuple[float, ...]:
+        lines = dict(line.rsplit(" ", 1) for line in strict.get("/metrics", **WITH).content.decode().splitlines())
+        return tuple(float(lines[f"te_{what}_success"]) for what in ("embed", "predict"))
+
+    before = counts()
+    assert strict.post("/rerank", {"query": "cat", "texts": TEXTS}, **WITH).headers["x-compute-characters"] == "35"
+    assert strict.post("/predict", {"inputs": ["a", "cat"]}, **WITH).headers["x-compute-characters"] == "4"
+    assert strict.post("/embed", {"inputs": TEXTS}, **WITH).status == 200
+    assert [after - one for after, one in zip(counts(), before, strict=True)] == [3, 4]
+
+
 def test_predict(strict: Running, heads: dict[str, Path]) -> None:
     do = pipeline("text-classification", heads["text-classification"], device="cpu")
     one = strict.post("/predict", {"inputs": "the cat"}, **WITH).json

@@ -118,4 +118,6 @@ def test_metrics_have_its_names(server: Running) -> None:
 def test_times_are_told(server: Running) -> None:
     answer = server.post("/embed", {"inputs": "a b c"})
     assert answer.headers["x-compute-tokens"] == "5"
+    assert (answer.headers["x-compute-characters"], answer.headers["x-compute-type"]) == ("5", "cpu")
+    assert 0 <= int(answer.headers["x-inference-time"]) <= int(answer.headers["x-total-time"]) + 1
     assert int(answer.headers["x-inference-time"]) >= 0

@@ -207,7 +207,7 @@ class App:
             metrics.key_requests.add(1, name, str(answer.status))
         if asked.texts and answer.status == 200:
             parts = (seconds, asked.tokenised_s, asked.queued_s, asked.encoded_s)
-            metrics.answered(asked.texts, asked.tokens, parts)
+            metrics.answered(asked.texts, asked.tokens, parts, judged=asked.judged)
         elif answer.status != 200 and route is not None and route.engine:
             metrics.requests.add(1, "batch" if asked.texts > 1 else "single")
         if self.settings.log_requests:

@@ -114,8 +114,10 @@ class Metrics:
         self.requests = Counter("te_request_count", "Requests for the engine.", "method")
         self.success = Counter("te_request_success", "Requests that were answered.", "method")
         self.failure = Counter("te_request_failure", "Requests that were refused or failed.", "err")
-        self.texts = Counter("te_embed_count", "Texts that were asked for.")
+        self.texts = Counter("te_embed_count", "Texts whose vectors were asked for.")
         self.texts_done = Counter("te_embed_success", "Texts that were encoded.")
+        self.judged = Counter("te_predict_count", "Texts and pairs that scores or findings were asked of.")
+        self.judged_done = Counter("te_predict_success", "Texts and pairs that were scored.")
         self.tokens = Counter("te_request_tokens", "Tokens that were encoded.")
         self.responses = Counter("te_http_responses", "Answers by path and status code.", "path", "code")
         self.duration = Histogram("te_request_duration", "Seconds of a request.", SECONDS)
@@ -133,19 +135,20 @@ class Metrics:
         """Ask for a number when somebody wants to know it."""
         self._gauges.append(Gauge(name, about, look))
 
-    def answered(self, texts: int, tokens: int, seconds: tuple[float, float, float, float]) -> None:
+    def answered(self, texts: int, tokens: int, seconds: tuple[float, float, float, float], *, judged: bool) -> None:
         """Count a request that went through the engine.
 
         Args:
             texts: how many it had.
             tokens: how many those had.
             seconds: in all, tokenising, in the queue, encoding.
+            judged: whether a reranker or a task's head ran, and not the embedder.
         """
         method = "single" if texts == 1 else "batch"
         self.requests.add(1, method)
         self.success.add(1, method)
-        self.texts.add(texts)
-        self.texts_done.add(texts)
+        for counter in (self.judged, self.judged_done) if judged else (self.texts, self.texts_done):
+            counter.add(texts)
         self.tokens.add(tokens)
         self.length.add(tokens)
         for histogram, value in zip((self.duration, self.tokenised, self.queued, self.encoded), seconds, strict=True):

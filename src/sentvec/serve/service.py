@@ -60,6 +60,7 @@ class Asked:
         left: says whether the client has gone.
         begun: when it arrived, on the monotonic clock.
         tokens, texts: what it cost, for its log line and headers.
+        judged: whether a reranker or a task's head ran.
         tokenised_s, queued_s, encoded_s: where its time went.
         steps: the same, as (name, begun, ended) on the monotonic clock.
     """
@@ -69,6 +70,7 @@ class Asked:
     begun: float = field(default_factory=time.monotonic)
     tokens: int = 0
     texts: int = 0
+    judged: bool = False
     tokenised_s: float = 0.0
     queued_s: float = 0.0
     encoded_s: float = 0.0
@@ -358,6 +360,7 @@ class Service:
         self.limit_tokens(tokens)
         asked.tokens += tokens
         asked.texts += len(rows)
+        asked.judged |= work.kind in ("scores", "task")
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[None] = loop.create_future()
 

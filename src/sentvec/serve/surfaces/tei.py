@@ -6,6 +6,9 @@ and not turned into text and back.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -101,7 +104,7 @@ async def embed(call: Call) -> Reply:
         vectors = await call.service.vectors(texts, call.asked, **options, **_how(body))
     else:
         vectors = await call.service.ids_vectors(ids or [], call.asked, **options)
-    return Reply(await written(call.service, vectors), headers=_times(call))
+    return Reply(await written(call.service, vectors), headers=_times(call, texts))
 
 
 async def embed_all(call: Call) -> Reply:
@@ -114,7 +117,7 @@ async def embed_all(call: Call) -> Reply:
         reader = call.asked.now.reader
         rows = await call.service.aside(lambda: reader.verbatims(ids or []), sum(map(len, ids or [])))
         states = await call.service.rows_states(rows, call.asked)
-    return Reply(await written(call.service, states), headers=_times(call))
+    return Reply(await written(call.service, states), headers=_times(call, texts))
 
 
 async def rerank(call: Call) -> Reply:
@@ -125,7 +128,7 @@ async def rerank(call: Call) -> Reply:
     scores = await call.service.scores(pairs, call.asked, raw=body["raw_scores"], **_cut(body))
     order = np.argsort(-np.array(scores), kind="stable").tolist()
     told = [{"index": i, **({"text": texts[i]} if body["return_text"] else {}), "score": scores[i]} for i in order]
-    return reply(told, headers=_times(call))
+    return reply(told, headers=_times(call, chain.from_iterable(pairs)))
 
 
 async def predict(call: Call) -> Reply:
@@ -139,17 +142,19 @@ async def predict(call: Call) -> Reply:
     how = {**raw, **_cut(call.body)}
     found = await call.service.task("text-classification", given, call.asked, top_k=None, **how)
     told = [[{"score": one["score"], "label": one["label"]} for one in labels] for labels in found]
-    return reply(told[0] if alone else told, headers=_times(call))
+    flat = chain.from_iterable([one] if isinstance(one, str) else one for one in given)
+    return reply(told[0] if alone else told, headers=_times(call, flat))
 
 
 async def compare(call: Call) -> Reply:
     """The similarity of one text with others."""
     given, how = call.body["inputs"], call.body["parameters"] or {}
     options = _how(how) if how else {}
-    vectors = await call.service.vectors([given["source_sentence"], *given["sentences"]], call.asked, **options)
+    texts = [given["source_sentence"], *given["sentences"]]
+    vectors = await call.service.vectors(texts, call.asked, **options)
     left, right = comparable(vectors[0], np.stack(vectors[1:]))
     scores = similarity("cosine")(left, right)[0].tolist()
-    return reply(scores, headers=_times(call))
+    return reply(scores, headers=_times(call, texts))
 
 
 async def tokenize(call: Call) -> Reply:
@@ -256,10 +261,16 @@ async def metrics(call: Call) -> Reply:
     return Reply(call.service.metrics.text(), kind="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _times(call: Call) -> tuple[tuple[str, str], ...]:
+def _times(call: Call, texts: Iterable[str] | None) -> tuple[tuple[str, str], ...]:
+    """Return what the request cost, in milliseconds, characters and tokens."""
     asked = call.asked
+    total = round(1000 * (time.monotonic() - asked.begun))
     parts = {
+        "x-compute-type": asked.now.reader.engine.device.type,
+        "x-compute-time": total,
+        "x-compute-characters": sum(map(len, texts or ())),
         "x-compute-tokens": asked.tokens,
+        "x-total-time": total,
         "x-tokenization-time": round(1000 * asked.tokenised_s),
         "x-queue-time": round(1000 * asked.queued_s),
         "x-inference-time": round(1000 * asked.encoded_s),
