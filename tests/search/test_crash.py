@@ -18,6 +18,7 @@ import oracle
 import pytest
 from fake_model import FakeModel
 
+from sentvec.errors import CollectionError
 from sentvec.search.collection import Collection
 
 ROUNDS = int(os.environ.get("SENTVEC_SOAK", "25"))
@@ -123,3 +124,10 @@ def test_killed_while_the_collection_is_copied(tmp_path, nursery):
             if (target / "db.sqlite").exists():
                 with Collection.open(target) as copy:
                     assert len(copy) == 2
+                continue
+            with pytest.raises(CollectionError, match="holds other files"):  # never an empty one in its place
+                Collection.open(target, FakeModel())
+            collection.snapshot(target)
+            assert [path.name for path in target.iterdir()] == ["db.sqlite"]
+            with Collection.open(target) as copy:
+                assert len(copy) == 2

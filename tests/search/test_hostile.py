@@ -9,6 +9,7 @@ from fake_model import FakeModel
 from sentvec.errors import CollectionCorrupt, CollectionError, InvalidInput
 from sentvec.search import filters
 from sentvec.search.collection import Collection
+from sentvec.search.reencode import reencode
 from sentvec.search.schema import connect
 
 
@@ -104,6 +105,8 @@ def test_a_models_name_in_place_of_the_model(tmp_path):
     with pytest.raises(InvalidInput, match=r"model is str; accepted: an Embedder.*from_pretrained"):
         Collection.open(tmp_path / "c", "all-MiniLM-L6-v2")
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InvalidInput, match="model is str"):
+        reencode(tmp_path / "c", "all-MiniLM-L6-v2")
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), "10", None])

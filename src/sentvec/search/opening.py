@@ -84,10 +84,7 @@ def prepare(folder: Path, model: Maker | None) -> None:
         InvalidInput: the model is none.
         CollectionError: the folder holds other things, or cannot be written.
     """
-    if model is not None and not hasattr(model, "similarity_name"):
-        raise InvalidInput(
-            f"model is {type(model).__name__}; accepted: an Embedder, as Embedder.from_pretrained(name) gives."
-        )
+    check_is_model(model)
     with translated(folder):
         if folder.exists() and not folder.is_dir():
             raise CollectionNotFound(f"{str(folder)!r} is a file; a collection is a folder. Give another path.")
@@ -104,6 +101,18 @@ def prepare(folder: Path, model: Maker | None) -> None:
                 *(model.name, model.similarity_name, str(folder)),
             )
         create(folder, {"model": model.name, "fingerprint": model.fingerprint, "dim": model.dim, "metric": metric})
+
+
+def check_is_model(model: object) -> None:
+    """Refuse a name where a model is wanted; None is none.
+
+    Raises:
+        InvalidInput: it is no model.
+    """
+    if model is not None and not hasattr(model, "similarity_name"):
+        raise InvalidInput(
+            f"model is {type(model).__name__}; accepted: an Embedder, as Embedder.from_pretrained(name) gives."
+        )
 
 
 def metric_of(model: Maker) -> Metric:

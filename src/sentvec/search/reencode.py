@@ -16,7 +16,7 @@ from sentvec.runtime.report import gathered
 from sentvec.search import ledger, questions
 from sentvec.search.disk import reached
 from sentvec.search.encoding import BATCH, Encoding
-from sentvec.search.opening import Identity, folder_of, identity, metric_of
+from sentvec.search.opening import Identity, check_is_model, folder_of, identity, metric_of
 from sentvec.search.questions import Questions
 from sentvec.search.store import Store
 from sentvec.search.types import ReencodeReport, TextEncoder, text_digest
@@ -57,11 +57,12 @@ def reencode(
         progress: as in `sentvec.progress.track`.
 
     Raises:
-        InvalidInput: the model is that of the collection already.
+        InvalidInput: the model is that of the collection already, or is none.
         CollectionNotFound, CollectionCorrupt: as for `Collection.open`.
         CollectionBusy: another process is compacting, or writing.
     """
     check_recall(recall)
+    check_is_model(model)
     begun = time.monotonic()
     folder = folder_of(path)
     store = Store(folder, busy_timeout)
