@@ -97,6 +97,10 @@ class AnnIndex:
         steps = {min(self._lists, whole) for n in range(21) for whole in (1 << n, 3 << n >> 1)}
         return tuple(sorted(steps))
 
+    def least(self, count: int) -> int:
+        """Return the least effort by which so many are looked for no further than it says: a queue holds them all."""
+        return count if self._graph else 0
+
     def search(
         self, queries: Array, k: int, *, recall: float | None = None, allowed: Mask | None = None
     ) -> tuple[Places, Point]:

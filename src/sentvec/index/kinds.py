@@ -63,8 +63,8 @@ def build(
         dim: numbers of a vector.
         metric: cosine, inner_product or l2.
         recall: the recall that a search should have.
-        queries: (q, dim) what users ask. If None, vectors are drawn, from which it does not learn; they do not count
-            as their own neighbours.
+        queries: (q, dim) what users ask. If None, vectors are drawn, from which it does not learn; neither they
+            themselves nor their likes count as their neighbours, see `sentvec.index.tuning.Truth`.
         memory: bytes that "auto" may fill.
         advance: called with the number of vectors that have been added.
 

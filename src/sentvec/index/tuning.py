@@ -17,6 +17,11 @@ Places = NDArray[np.int64]
 
 ENOUGH = 0.999  # recall from which more looking is not measured
 SPARE = 64  # neighbours kept beyond k, so that of equal ones any may be found
+_LIKES = 48  # beyond the k nearest, so many more may be likes of a query
+_WIDE, _MANY = (
+    0.2,
+    1 / 3,
+)  # of that fall, a gap behind repeats; elsewhere the widest is a tenth, and one in ten is wider
 _FACTORS = (1, 2, 4, 8, 16, 32, 64)
 _TIE = 1e-6
 _GAIN = 0.001
@@ -104,12 +109,18 @@ class Searchable(Protocol):
     def lossy(self) -> bool:
         """Whether candidates are ranked by less than their vectors."""
 
+    def least(self, count: int) -> int:
+        """Return the least effort by which so many candidates are looked for no further than it says."""
+
     def candidates(self, queries: Array, count: int, effort: int) -> Places:
         """Return the places (q, count) of what is nearest, -1 where there is none."""
 
 
 class Truth:
     """The true neighbours of queries, gathered block by block; a query's own vector is no neighbour of it.
+
+    A vector that stands for a question has likes among the others that a question has not: what was said twice, what
+    stands next to it in a text. So its nearest do not count, and those after them do; see `likes`.
 
     Args:
         queries: (q, dim), prepared as the vectors are.
@@ -139,8 +150,29 @@ class Truth:
         self._places = np.take_along_axis(np.concatenate([self._places, known], axis=1), near, 1)
         self._scores = np.take_along_axis(scores, near, 1)
 
-    def recall(self, found: Places) -> float:
-        """Return the share of true neighbours among candidates (q, n); of equally near ones, any may be found."""
+    def likes(self) -> int:
+        """Return how many of the nearest do not count: none for real questions, for others k, or more.
+
+        More where vectors are repeated: there, with many of them, one gap behind the repeats is a good part of all
+        that scores fall by from the k-th neighbour on.
+        """
+        if not (self.own >= 0).any():
+            return 0
+        scores = -np.sort(-self._scores, axis=1)[:, self.k - 1 : self.k + _LIKES]
+        with np.errstate(invalid="ignore"):  # between those that are not there
+            gaps, fall = scores[:, :-1] - scores[:, 1:], scores[:, 0] - scores[:, -1]
+        wide = np.isfinite(fall) & (gaps.max(axis=1) > _WIDE * fall)
+        if np.mean(wide) < _MANY:
+            return self.k
+        return self.k + int(np.median(np.argmax(gaps[wide], axis=1)))
+
+    def recall(self, found: Places, likes: int = 0) -> float:
+        """Return the share of true neighbours among candidates (q, n); of equally near ones, any may be found.
+
+        Args:
+            found: places of candidates, -1 where there is none.
+            likes: so many of the nearest do not count, where there are enough others.
+        """
         kept, total = 0, 0
         for row, own in enumerate(self.own):
             order = np.argsort(-self._scores[row], kind="stable")
@@ -149,7 +181,9 @@ class Truth:
             wanted = min(self.k, there)
             if not wanted:
                 continue
-            good = places[:there][scores[:there] >= scores[wanted - 1] - _TIE]
+            first = max(0, min(likes, there - wanted))
+            near, far = scores[first] + _TIE, scores[first + wanted - 1] - _TIE
+            good = places[:there][(scores[:there] <= near) & (scores[:there] >= far)]
             some = found[row][found[row] != own]
             kept += min(wanted, len(np.intersect1d(some, good)))
             total += wanted
@@ -165,14 +199,18 @@ def tuned(index: Searchable, truth: Truth, target: float) -> Tuning:
     if not 0 < target <= 1:
         raise InvalidInput(f"The wanted recall is {target}; accepted: above 0, at most 1.")
     curve: list[Point] = []
-    best = -1.0
-    for effort in index.efforts:
+    best, likes = -1.0, truth.likes()
+    least = index.least(truth.k + likes + 1)
+    for effort in [one for one in index.efforts if one >= least] or index.efforts[-1:]:
         before, last = best, -1.0
         for factor in _FACTORS if index.lossy else _FACTORS[:1]:
             begun = time.perf_counter()
             found = index.candidates(truth.queries, truth.k * factor + 1, effort)  # and itself
             seconds = (time.perf_counter() - begun) / max(len(truth.queries), 1)
             recall = truth.recall(found)
+            if likes:  # to be found as well, and not counted
+                found = index.candidates(truth.queries, truth.k * factor + likes + 1, effort)
+                recall = min(recall, truth.recall(found, likes))
             curve.append(Point(effort, factor, round(recall, 5), seconds))
             best = max(best, recall)
             if recall >= ENOUGH or recall - last < _GAIN:
