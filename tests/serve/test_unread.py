@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.serve.conftest import KEY
-from tests.serve.running import Running
+from tests.serve.running import Running, serving
 
 ONE = f"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {KEY}\r\n".encode()
 
@@ -51,6 +51,16 @@ def test_what_nobody_reads_is_forgotten(strict: Running) -> None:
         client.close()
     assert strict.get("/health").status == 200
     assert not any("Exception" in line or "Traceback" in line for line in strict.lines)
+
+
+def test_those_who_read_nothing_keep_nobody_out(tiny: Path) -> None:
+    with serving(tiny, "--processes", "1", env={"SENTVEC_MAX_CONNECTIONS": "30"}) as small:
+        clients = [asking(small, 150, b"") for _ in range(35)]
+        time.sleep(1)
+        for _ in range(10):
+            assert small.post("/embed", {"inputs": "the cat"}).status == 200
+        for client in clients:
+            client.close()
 
 
 @pytest.mark.parametrize("last", [b"connection: close\r\n", b""], ids=["closed", "open"])

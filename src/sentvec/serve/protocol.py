@@ -51,9 +51,11 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
 
     Args:
         receive_s: seconds in which a whole request must have arrived.
-        most: open connections; beyond it, the one that has sent no whole request for longest is closed.
+        most: open connections; beyond it, the one that has sent no whole request for longest is closed, or else the
+            one that has read nothing of its answers for longest.
     """
-    idle, closed = Idle(), Unread(receive_s, max(1, most // 4))
+    idle, slow = Idle(), Idle()  # without a request; with answers that are not read
+    closed = Unread(receive_s, max(1, most // 4))
 
     class Guarded(Base):
         """One connection."""
@@ -71,9 +73,9 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
             idle.add(self)
             if len(self.connections) > most:
                 oldest = idle.oldest()
-                if oldest is not None:
-                    idle.drop(oldest)
-                    oldest.transport.abort()
+                if oldest is self:  # all others are busy, or keep us so
+                    oldest = slow.oldest() or self
+                oldest.give_way()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._gone = True
@@ -149,10 +151,20 @@ def guarded(receive_s: float, most: int) -> Callable[..., Base]:
         def _look_after(self) -> None:
             self._leave()
             if not self._gone:
+                slow.add(self)
                 self._unread = self._waiting()
                 self._stalled = self.loop.call_later(receive_s, self._unmoved)
 
+        def give_way(self) -> None:
+            """End the connection, for another one."""
+            idle.drop(self)
+            if self._stalled is not None:
+                self._reset()
+            else:
+                self.transport.abort()
+
         def _leave(self) -> None:
+            slow.drop(self)
             if self._stalled is not None:
                 self._stalled.cancel()
                 self._stalled = None
