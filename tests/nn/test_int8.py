@@ -129,6 +129,17 @@ def test_a_layer_that_runs_again_is_laid_out_once():
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("steps", [STEPS, EagerSteps()], ids=["whole", "eager"])
+def test_states_in_bfloat16_are_read_as_what_they_are(steps):
+    stack = stack_of(layers_of(**WIDE), steps)
+    batch = batch_of((7, 13))
+    states = states_of(batch, 128).bfloat16()
+    found = stack(states, batch)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, stack(states.float(), batch))
+
+
+@torch.inference_mode()
 def test_nothing_gives_nothing():
     stack = stack_of(layers_of(**WIDE))
     for lengths in ((), (0,), (0, 0)):

@@ -92,6 +92,8 @@ class FusedStack:
         tokens = len(states)
         if self._few is not None and 0 < tokens <= MOST and probe is None and relative is None:
             return self._few(states, batch)
+        if self._int8:
+            states = states.float()
         if self._whole is not None:
             return self._whole(states, batch, probe, relative)
         if probe is not None:

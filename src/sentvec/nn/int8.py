@@ -47,6 +47,7 @@ class Int8Stack:
 
     def __init__(self, library: ctypes.CDLL, layers: Sequence[Layer[Int8Map]]) -> None:
         self._library = library
+        self._heads = {layer.heads for layer in layers}
         self._held: list[Tensor] = []  # what the addresses below are of
         written = {id(layer): self._written(layer) for layer in {id(one): one for one in layers}.values()}
         self._fields = [written[id(layer)] for layer in layers]  # one that runs more than once is laid out once
@@ -70,7 +71,7 @@ class Int8Stack:
         out = states.clone(memory_format=torch.contiguous_format)
         offsets = batch.offsets.contiguous()
         near, reach = nearness(relative)
-        assert near is None or reach >= batch.longest
+        assert near is None or (reach >= batch.longest and {len(near)} == self._heads)
         self._library.sentvec_int8(
             b"".join(fields), len(fields), out.data_ptr(), offsets.data_ptr(), len(batch), at(near), reach
         )
