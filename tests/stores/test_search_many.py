@@ -1,4 +1,4 @@
-"""Many questions at once: the same answers as one by one, from every kind of store."""
+"""Many questions at once, and everything in parts: the same answers as one by one, from every kind of store."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import stores_oracle as oracle
 
-from sentvec.errors import InvalidInput, NonFiniteOutput
+from sentvec.errors import CollectionError, InvalidInput, NonFiniteOutput
 from sentvec.stores.border import batch_of
+from sentvec.stores.opening import open_store
 
 DIM = 16
 
@@ -56,3 +57,29 @@ def test_the_same_as_one_by_one(store, batch, monkeypatch):
 def test_one_that_cannot_be_is_refused(store, vectors, error, said):
     with pytest.raises(error, match=said):
         store.search_many(vectors)
+
+
+@pytest.mark.parametrize("many", [0, -1, True, "10", None])
+def test_scanning_by_no_number_gives_nothing_up(store, batch, many):
+    store.upsert(batch)
+    with pytest.raises(InvalidInput, match="many is"):
+        list(store.scan(many))
+
+
+def test_a_collection_that_was_closed_says_so(tmp_path, spec):
+    closed = open_store(str(tmp_path / "c.sv"), spec)
+    closed.close()
+    for ask in (
+        closed.count,
+        lambda: closed.get(["p1"]),
+        lambda: list(closed.scan()),
+        lambda: closed.ids_of_source("a"),
+    ):
+        with pytest.raises(CollectionError, match="is closed; open it again"):
+            ask()
+
+
+@pytest.mark.parametrize("url", [5, None, b"c.sv"])
+def test_an_address_that_is_no_text(url):
+    with pytest.raises(InvalidInput, match="address of the store is"):
+        open_store(url)

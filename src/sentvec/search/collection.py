@@ -26,8 +26,9 @@ from sentvec.search.ingest import index_files
 from sentvec.search.opening import check_model, folder_of, needed, prepare
 from sentvec.search.query import Allowed, Answers, Question, answers, hits, like, question, worded
 from sentvec.search.questions import questions
-from sentvec.search.reading import Reader, closed
+from sentvec.search.reading import Reader
 from sentvec.search.repair import repair
+from sentvec.search.schema import closed
 from sentvec.search.snapshot import snapshot
 from sentvec.search.store import CACHE_MIB, Store
 from sentvec.search.types import (

@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from sentvec.errors import CollectionError
 from sentvec.search.generation import BadGeneration, GoneGeneration
 from sentvec.search.opening import identity
-from sentvec.search.schema import damaged
+from sentvec.search.schema import closed, damaged
 from sentvec.search.store import CACHE_MIB, Store
 from sentvec.search.view import View
 
@@ -78,8 +77,3 @@ class Reader:
                 self._view.close()
                 self._store.close()
                 self._store = None
-
-
-def closed(folder: Path) -> CollectionError:
-    """Return the error that says that a collection is closed."""
-    return CollectionError(f"The collection {str(folder)!r} is closed; open it again.")

@@ -208,6 +208,11 @@ def changed(folder: Path) -> ModelMismatch:
     )
 
 
+def closed(folder: Path) -> CollectionError:
+    """Return the error that says that a collection is closed."""
+    return CollectionError(f"The collection {str(folder)!r} is closed; open it again.")
+
+
 def translated(folder: Path) -> AbstractContextManager[None]:
     """Turn errors of SQLite and of the file system into ours, each with its next step; it may be entered again."""
     return _Translated(folder)
@@ -242,12 +247,18 @@ def _told(folder: Path, error: BaseException) -> CollectionError | None:
         return damaged(folder, error)
     if isinstance(error, UnicodeDecodeError | json.JSONDecodeError | RecursionError):
         return damaged(folder, f"a stored text cannot be read: {error}")
-    if not isinstance(error, a.Error | OSError):
-        return None
+    return _failed(folder, error) if isinstance(error, a.Error | OSError) else None
+
+
+def _failed(folder: Path, error: BaseException) -> CollectionError:
+    """Return our error for one that nothing more is known of than that SQLite or the file system gave it."""
+    a = require("apsw", extra="search")
+    if isinstance(error, a.ConnectionClosedError):
+        return closed(folder)
     if getattr(error, "extendedresult", None) == a.SQLITE_IOERR_DATA:
         return damaged(folder, "a page is not as it was written: its checksum is another")
     return CollectionError(
-        f"The collection {where} cannot be read or written ({error}). What was committed before is safe. "
+        f"The collection {str(folder)!r} cannot be read or written ({error}). What was committed before is safe. "
         "Check the disk's space and the folder's permissions: it must be writable even for searching, "
         "since SQLite keeps its log there."
     )

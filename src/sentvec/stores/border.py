@@ -151,10 +151,16 @@ def _told(vectors: object) -> str:
     return f"{vectors.dtype} {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
 
 
+def counted(many: int, name: str) -> int:
+    """Return how many are wanted, where it is a number of at least one."""
+    if isinstance(many, bool) or not isinstance(many, int) or many < 1:
+        raise InvalidInput(f"{name} is {many!r}; accepted: a whole number of 1 or more.")
+    return many
+
+
 def asked(k: int, where: Mapping[str, Any] | None, caps: Caps) -> Filter | None:
     """Check how many are asked for, and return the filter."""
-    if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise InvalidInput(f"k is {k!r}; accepted: a whole number of 1 or more.")
+    counted(k, "k")
     if caps.max_k and k > caps.max_k:
         raise InvalidInput(f"k is {k}; this store gives at most {caps.max_k} at once.")
     found = None if where is None else parse(where)

@@ -198,7 +198,7 @@ class ElasticStore:
 
     def scan(self, many: int = 256) -> Iterator[Batch]:
         """Give everything, by id."""
-        return self._scrolled({"match_all": {}}, many)
+        return self._scrolled({"match_all": {}}, border.counted(many, "many"))
 
     def _scrolled(self, query: Mapping[str, Any], many: int) -> Iterator[Batch]:
         after: dict[str, Any] = {}

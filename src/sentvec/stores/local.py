@@ -144,7 +144,7 @@ class LocalStore:
 
     def scan(self, many: int = 256) -> Iterator[Batch]:
         """Give everything, in the order of adding."""
-        last = 0
+        last, many = 0, border.counted(many, "many")
         while True:
             with self._turn, self._database.reading():
                 held = self._database.vectors_after(last, many)

@@ -232,7 +232,7 @@ class MilvusStore:
 
     def scan(self, many: int = 256) -> Iterator[Batch]:
         """Give everything, by hashes of ids."""
-        for rows in self._parts(_EVERYTHING, [*_FIELDS, "vector"], many):
+        for rows in self._parts(_EVERYTHING, [*_FIELDS, "vector"], border.counted(many, "many")):
             yield self._batch(rows)
 
     def count(self) -> int:

@@ -50,6 +50,8 @@ def open_store(url: str, spec: Spec | None = None) -> Store:
         CollectionError: what is there is not ours, or the server refuses.
         MissingExtra: the client's package is not installed.
     """
+    if not isinstance(url, str):
+        raise InvalidInput(f"The address of the store is {type(url).__name__}; accepted: a str.")
     if "://" not in url:
         if url.endswith(".db") and not (Path(url) / FILE).exists():
             return _opener("sentvec.stores.milvus", "MilvusStore")(Address("", "", None, url, "", None, {}, url), spec)

@@ -295,7 +295,7 @@ class PgStore:
 
     def scan(self, many: int = 256) -> Iterator[Batch]:
         """Give everything, by id."""
-        last = ""
+        last, many = "", border.counted(many, "many")
         while True:
             with self._transaction():
                 rows = self._run(

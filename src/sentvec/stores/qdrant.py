@@ -211,7 +211,7 @@ class QdrantStore:
 
     def scan(self, many: int = 256) -> Iterator[Batch]:
         """Give everything, by Qdrant's own ids."""
-        for points in self._scrolled(many, None, vectors=True):
+        for points in self._scrolled(border.counted(many, "many"), None, vectors=True):
             yield self._batch(points)
 
     def _scrolled(self, many: int, chosen: Any, *, vectors: bool) -> Iterator[list[Any]]:
