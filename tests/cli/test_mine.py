@@ -117,3 +117,11 @@ def test_what_cannot_be(sentvec, options, message):
     Path("empty.txt").write_text("\n\n", encoding="utf-8")
     ended = sentvec(*options)
     assert ended.code == 1 and message in ended.err and not Path("m").exists()
+
+
+def test_a_file_that_cannot_be_written_is_known_before_the_work(sentvec, monkeypatch):
+    loaded = []
+    monkeypatch.setattr("sentvec.cli.mine.open_model", lambda *given: loaded.append(given))
+    ended = sentvec("pairs.jsonl", "-o", "none/mined.jsonl")
+    assert ended.code == 1 and "none/mined.jsonl cannot be written (No such file or directory)" in ended.err
+    assert loaded == []

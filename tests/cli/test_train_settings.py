@@ -70,6 +70,19 @@ def test_a_teacher_and_a_pupil_with_one_layer(sentvec, tmp_path, model):
     assert "layers of" in (tmp_path / "out" / "README.md").read_text()
 
 
+def test_ctrl_c_in_the_middle_of_a_step_says_whether_there_is_a_state(sentvec, monkeypatch):
+    def pressed(*_):
+        raise KeyboardInterrupt
+
+    given = ("--data", written("pairs.jsonl", pairs()), "--max-steps", 1, "--resume", "--out")
+    assert sentvec(*given, "out").code == 0
+    monkeypatch.setattr("sentvec.cli.train._datasets", pressed)
+    ended = sentvec(*given, "out")
+    assert (ended.code, ended.err) == (130, "stopped. The last state was kept: go on from it with --resume\n")
+    ended = sentvec(*given, "new")
+    assert (ended.code, ended.err) == (130, "stopped\n")
+
+
 def test_what_does_not_go_together(sentvec):
     data = written("pairs.jsonl", pairs())
     ended = sentvec("--out", "out")

@@ -64,14 +64,14 @@ def mine(
         from sentvec.cli.rows import read_texts
 
         pool = [text for text in read_texts(documents, field) if text.strip()]
-    embedder = open_model(model, device, precision, local_files_only)
-    check = None
-    if reranker is not None:
-        from sentvec.runtime.reranker import Reranker
+    with whole(output) as file:  # a file that cannot be written is to be known before the work
+        embedder = open_model(model, device, precision, local_files_only)
+        check = None
+        if reranker is not None:
+            from sentvec.runtime.reranker import Reranker
 
-        check = Reranker.from_pretrained(reranker, device=device, local_files_only=local_files_only).score
-    found = find_negatives(embedder, pairs, pool, config, check=check)
-    with whole(output) as file:
+            check = Reranker.from_pretrained(reranker, device=device, local_files_only=local_files_only).score
+        found = find_negatives(embedder, pairs, pool, config, check=check)
         for one in found.dataset.examples:
             row = {"query": one.texts[0], "pos": [one.texts[1]], "neg": list(one.texts[2:])}
             file.write((json.dumps(row, ensure_ascii=False) + "\n").encode())

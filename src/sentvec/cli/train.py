@@ -69,6 +69,7 @@ def train(
     was made, settings, a log and a picture of the run; a run that was stopped goes on with --resume.
     """
     from sentvec.runtime.origin import find
+    from sentvec.train.loop import RUN, STATE
     from sentvec.train.taught import TASKS
 
     if task not in (EMBEDDING, RERANK, MASKED, *TASKS):
@@ -108,7 +109,9 @@ def train(
             paths = [one.path for one in chosen.data]
             done = _with_head(task, origin, paths, output, chosen, evaluate_on, reading, **how)
     except KeyboardInterrupt as stop:  # typer would end without its words, which say how to go on
-        typer.echo(shown(str(stop) or "stopped"), err=True)
+        left = (output / RUN / STATE).exists()  # the second Ctrl-C ends a run in the middle of a step
+        usual = "stopped. The last state was kept: go on from it with --resume" if left else "stopped"
+        typer.echo(shown(str(stop) or usual), err=True)
         raise typer.Exit(130) from None
     _say(done)
 

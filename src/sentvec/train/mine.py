@@ -156,7 +156,10 @@ def mine(
         InvalidInput: the examples are no pairs, or no pair has a negative.
     """
     if pairs.kind not in ("pairs", "tuples"):
-        raise InvalidInput(f"{pairs.name} holds {pairs.kind}; negatives are found for pairs of a query and a positive.")
+        raise InvalidInput(
+            f"{pairs.name} holds {pairs.kind}; negatives are found for pairs of a query and a positive. Give a file "
+            "with two columns of these names, and no score or label beside them."
+        )
     chosen = config or MineConfig()
     known: dict[str, set[str]] = {}
     for one in pairs.examples:
