@@ -70,6 +70,8 @@ def test_what_was_refused_before_anything_was_done_costs_nothing(busy: Running) 
         assert first.result().status == 200
     assert busy.post("/embed", many, **LIMITED).status == 200
     assert 'te_key_tokens{key="limited"} 35' in busy.get("/metrics", **FREE).content.decode()
+    assert busy.post("/search", {"query": "the cat"}, **LIMITED).status == 200  # counted too
+    assert 'te_key_tokens{key="limited"} 39' in busy.get("/metrics", **FREE).content.decode()
 
 
 def test_slow_searches_hold_up_no_large_bodies(busy: Running) -> None:
