@@ -213,6 +213,27 @@ def closed(folder: Path) -> CollectionError:
     return CollectionError(f"The collection {str(folder)!r} is closed; open it again.")
 
 
+class Moment:
+    """A read transaction, as often as it is entered; a generator would take longer than SQLite does."""
+
+    def __init__(self, db: Any, errors: AbstractContextManager[None]) -> None:
+        self._db, self._errors = db, errors
+
+    def __enter__(self) -> None:
+        with self._errors:
+            self._db.execute("BEGIN")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            with self._errors:
+                if self._db.in_transaction:  # SQLite has ended it where the disk or the database is at fault
+                    self._db.execute("ROLLBACK")
+        finally:
+            self._errors.__exit__(kind, error, trace)
+
+
 def translated(folder: Path) -> AbstractContextManager[None]:
     """Turn errors of SQLite and of the file system into ours, each with its next step; it may be entered again."""
     return _Translated(folder)

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 from sentvec.errors import CollectionCorrupt, CollectionError, CollectionNotFound, InvalidInput
@@ -21,6 +20,7 @@ from sentvec.search.schema import (
     CHECKED,
     FILE,
     SCHEMA_VERSION,
+    Moment,
     changed,
     connect,
     damaged,
@@ -36,27 +36,6 @@ CACHE_MIB = 64
 _LONGEST_S = 1_000_000  # of waiting; SQLite counts milliseconds by 32 bits
 
 _Key = TypeVar("_Key", int, str)
-
-
-class _Moment:
-    """A read transaction, as often as it is entered; a generator would take longer than SQLite does."""
-
-    def __init__(self, db: Any, errors: AbstractContextManager[None]) -> None:
-        self._db, self._errors = db, errors
-
-    def __enter__(self) -> None:
-        with self._errors:
-            self._db.execute("BEGIN")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            with self._errors:
-                if self._db.in_transaction:  # SQLite has ended it where the disk or the database is at fault
-                    self._db.execute("ROLLBACK")
-        finally:
-            self._errors.__exit__(kind, error, trace)
 
 
 class Store:
@@ -96,7 +75,7 @@ class Store:
             log = Path(f"{self._file}-wal")
             logged = log.exists() and log.stat().st_size > 0
             self._db: Any = connect(self._file)
-            self._moment = _Moment(self._db, self._errors)
+            self._moment = Moment(self._db, self._errors)
             try:
                 self._db.set_busy_timeout(int(busy_s * 1000))
                 self._db.execute("PRAGMA synchronous=FULL")  # with WAL: one fdatasync before commit returns
