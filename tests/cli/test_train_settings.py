@@ -92,6 +92,8 @@ def test_what_does_not_go_together(sentvec):
         ended = sentvec("--data", data, "--out", "out", "--set", "batchsize=4", *more)
         assert ended.code == 1 and "--set names 'batchsize', which is not known. Known: accumulate" in ended.err
         assert ended.err.endswith("Is it batch_size?\n")
+    ended = sentvec("--data", data, "--out", "out", "--set", "loss_options={temperature: 0.02}")
+    assert ended.code == 1 and "--set loss_options is '{temperature: 0.02}', which is no JSON" in ended.err
     ended = sentvec("--data", data, "--documents", data, "--out", "out")
     assert ended.code == 1 and "--documents is where mine_every looks" in ended.err
     ended = sentvec("--data", data, "--task", "rerank", "--set", "mine_every=3", "--out", "out")

@@ -99,7 +99,9 @@ def test_standardised_features_have_variance_one_and_constant_ones_become_zero(v
 
 @pytest.mark.parametrize("kind", ["whitening", "pca"])
 def test_too_few_texts_are_told(kind, vectors):
-    with pytest.raises(InvalidInput, match=r"7 texts vary in 6 directions.*too few for 12 features.*dim=6 or less"):
+    with pytest.raises(
+        InvalidInput, match=r"7 texts vary in 6 directions.*too few for 12 features.*dim=6 or less \(--dim 6\)"
+    ):
         POSTPROCESSINGS[kind](moments(vectors[:7]), None)
     assert POSTPROCESSINGS[kind](moments(vectors[:7]), 6).weight.shape == (6, 12)
 

@@ -130,7 +130,12 @@ def _config(path: Path | None, given: dict[str, Any], settings: list[str]) -> Tr
         name, text = _named(one, "--set")
         try:
             given[name] = json.loads(text)
-        except ValueError:
+        except ValueError as error:
+            if text.startswith(("{", "[")):
+                raise InvalidInput(
+                    f"--set {name} is {text[:60]!r}, which is no JSON ({error}). Write it between single quotes, as "
+                    """--set 'mine={"first": 5}' or --set 'matryoshka=[256, 64]'."""
+                ) from None
             given[name] = text  # a word
     if unknown := unknown_setting(given):
         raise InvalidInput(f"--set names {unknown}")

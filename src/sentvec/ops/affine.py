@@ -215,7 +215,7 @@ def _kept(variances: Tensor, dim: int | None, seen: Moments) -> int:
     if (wanted := dim or width) > filled:
         raise InvalidInput(
             f"the vectors of {seen.count} texts vary in {filled} directions, which is too few for {wanted} features. "
-            f"Give more texts that differ, or dim={filled or 1} or less."
+            f"Give more texts that differ, or dim={filled or 1} or less (--dim {filled or 1})."
         )
     return wanted
 
