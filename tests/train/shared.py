@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from tests.train.runs import Pairs, go, learner
+from torch import distributed
 
 from sentvec.train.config import TrainConfig
 
@@ -50,4 +52,6 @@ def run(model: str, out: str, adapters: str = "") -> None:
 
 
 if __name__ == "__main__":
+    # registered first, and so called last
+    atexit.register(lambda: print(f"joined at the end: {distributed.is_initialized()}", flush=True))
     {"gradients": gradients, "rerank": rerank, "run": run}[sys.argv[1]](*sys.argv[2:])

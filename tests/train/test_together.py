@@ -32,6 +32,7 @@ def together(program: str, *arguments: str, count: int = 2) -> None:
     command += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", "tests.train.shared", program, *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("joined at the end: False") == count
 
 
 @pytest.mark.parametrize("tokens", ["16384", "24"])
