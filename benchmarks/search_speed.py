@@ -172,7 +172,8 @@ def of_collection(kinds: list[str], vectors: Array, queries: Array, truth: Place
             rows = range(first, min(first + 10_000, len(vectors)))
             numbers = [{"n": row * 1_000_003 % len(vectors)} for row in rows]
             collection.add(map(str, rows), ids=list(map(str, rows)), metadata=numbers)
-        added = (time.process_time() - begun) / max(len(vectors) - there, 1)
+        # nothing is known of what was added by an earlier run
+        added = (time.process_time() - begun) / (len(vectors) - there) if there < len(vectors) else None
         for kind in kinds:
             begun = time.process_time()
             collection.compact(kind, recall=RECALL)
@@ -253,8 +254,11 @@ def table_of_collection(size: int, lines: list[dict[str, Any]]) -> list[str]:
             f"| {one['kind']} | {one['recall']:.3f} | {one['ms']:.3f} | {one['plain']['ms']:.3f} | {over:+.0%} "
             f"| {batch} | {one['opened']:.2f} | {one['disk']:,.0f} | {shares} |"
         )
-    add = max((one["add"] for one in lines), default=0)
-    return [*found, "", f"Adding took {1e6 * add:.0f} µs of processor time a passage, without the model's work."]
+    adding = [one["add"] for one in lines if one["add"] is not None]
+    if not adding:
+        return found
+    told = f"Adding took {1e6 * max(adding):.0f} µs of processor time a passage, without the model's work."
+    return [*found, "", told]
 
 
 def main() -> None:
